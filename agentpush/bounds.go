@@ -46,6 +46,7 @@ func frameRanges() fieldrange.Table {
 		"FromMinion.inventory": inventory,
 		"FromMinion.beat":      anything,
 		"FromMinion.fetch":     anything,
+		"FromMinion.shared":    anything,
 
 		"Hello.minion":     name,
 		"Hello.instance":   {Bytes: agentpb.MaxInstance},
@@ -71,6 +72,13 @@ func frameRanges() fieldrange.Table {
 		"Beat.trouble":    {Items: agentpb.MaxTroubles, Bytes: agentpb.MaxTrouble},
 
 		"Fetch.sha256": {Items: agentpb.MaxFetch, Bytes: 64, Check: checkSum},
+
+		"Shared.id":             anything, // of the minion's own requests
+		"Shared.task":           anything,
+		"Shared.shard":          anything, // it counts if it is the task's
+		"Shared.token_epoch":    anything, // compared with the owner's
+		"Shared.token_revision": anything,
+		"Shared.request":        {Bytes: agentpb.MaxSharedRequest},
 
 		"OutputChunk.id":      anything, // it counts if somebody reads there
 		"OutputChunk.stream":  {Min: 0, Max: 2},

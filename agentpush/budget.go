@@ -18,6 +18,10 @@ const (
 	// text fits twice. allTextBytes is for all sessions.
 	textBytes    = 1 << 20
 	allTextBytes = 256 << 20
+	// sessionSharedBytes bounds the answers to a minion's tasks that wait for its stream,
+	// sharedBytes those of all sessions.
+	sessionSharedBytes = 2 << 20
+	sharedBytes        = 64 << 20
 	// waitingBytes bounds the reports of one minion that wait for an owner of
 	// their shards, allWaitingBytes those of all, and linkReportBytes those that
 	// wait for one peer.

@@ -165,6 +165,8 @@ type Deps struct {
 	Revoked func(job.MinionID)
 	// Texts finds what minions ask for by its hash. Nil: they are not answered.
 	Texts Texts
+	// Shared answers tasks of this node's shards. Nil: none is.
+	Shared Shared
 	// Signer signs the orders of this node's engine. Nil: they go without a signature.
 	Signer *signature.Signer
 	// Signs reports whether orders are signed now. It must not block. Nil: they are.
@@ -212,6 +214,13 @@ type Sink interface {
 	// LiveRuns lists the runs that the engine holds open, and the shards of which
 	// they are all. Empty strings select every namespace, and every name.
 	LiveRuns(namespace, name string) ([]job.Run, []job.ShardID)
+}
+
+// Shared answers what tasks ask of the state that they share.
+type Shared interface {
+	// Do answers a request, shared.Request as JSON, of a task that was ordered under a
+	// token. The answer is a shared.Answer as JSON. It may take its time.
+	Do(ctx context.Context, task job.TaskID, shard job.ShardID, token job.Token, request []byte) []byte
 }
 
 // Registry writes what the cluster is to know about minions.

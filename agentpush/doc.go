@@ -61,7 +61,7 @@
 //	    it is and what is allowed. Minions cut what is longer (agentpb.FitFacts,
 //	    agentpb.FromReport), so none is refused for honest data.
 //	I12 What a node holds or writes for what minions have sent has a budget in
-//	    bytes, for one and for all (budget.go): output for readers, texts for
+//	    bytes, for one and for all (budget.go): output for readers, texts and answers for
 //	    minions, reports that wait, descriptions. What a minion says of itself
 //	    too often counts later, and only the newest.
 //	I13 The times of a report lie between the task's instant and the report's
@@ -95,6 +95,7 @@
 //	presence        writes which minions are here; registrar: what they are like
 //	balance         has minions go to other nodes
 //	outputs, texts  tasks' output, scripts' texts
+//	shares          what tasks ask of the state that they share, to the owners of their shards
 //	updates         releases
 //	signing         signatures of what minions are told
 //	queries         what nodes hold, by asking them
@@ -159,6 +160,8 @@
 //	                             is the next owner's to ask about
 //	a frame is out of its range  I11; the minion comes again, and is refused again
 //	minion does not read texts   StallAfter later its session is closed
+//	owner of a run's shard gone  what its tasks ask is not answered, and they are told so; a
+//	                             write that was on its way is told as unsure
 //	text cannot be read          the minion's fetch is not answered; it asks again
 //	registry cannot be written   presence and descriptions are tried again;
 //	                             minions here work on

@@ -27,6 +27,7 @@ type frames struct {
 	reports   *reports
 	registrar *registrar
 	texts     *texts
+	shares    *shares
 	pace      *pace
 }
 
@@ -142,6 +143,8 @@ func (f *frames) handle(s *session, m *agentpb.FromMinion) {
 		f.described(s, b.Inventory)
 	case *agentpb.FromMinion_Fetch:
 		f.texts.answer(s, b.Fetch.GetSha256())
+	case *agentpb.FromMinion_Shared:
+		f.shares.asked(s, b.Shared)
 	}
 }
 

@@ -77,6 +77,8 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 		health   = &health{base: b, locals: h.inventory.locals, presence: h.presence, pumps: pumps}
 		texts    = &texts{base: b, life: h.life, pumps: pumps, find: deps.Texts, budget: &budget{limit: allTextBytes}}
 	)
+	shares := &shares{base: b, life: h.life, pumps: pumps, peers: peers, serves: deps.Shared, budget: &budget{limit: sharedBytes}, byNode: map[job.NodeID]*shareLink{}}
+	pumps.shares = shares
 	h.life.atEnd = peers.close
 	h.updates = &updates{channels: channels, pumps: pumps}
 	h.router = &router{base: b, channels: channels, locations: h.inventory.locations, links: links, pumps: pumps, reports: reports}
@@ -90,7 +92,7 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	}
 	sessions := &sessions{
 		base: b, channels: channels, inventory: h.inventory, presence: h.presence, registrar: h.registrar,
-		health: health, pumps: pumps, router: h.router, reports: reports, updates: h.updates, seen: deps.Seen,
+		health: health, pumps: pumps, router: h.router, reports: reports, updates: h.updates, shares: shares, seen: deps.Seen,
 	}
 	sessions.epoch.Store(cfg.SessionBase << 20)
 	h.admission = &admission{
@@ -108,11 +110,11 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	h.services = services{
 		push: pushServer{frames: &frames{
 			base: b, life: h.life, checker: checker, admission: h.admission, sessions: sessions, pumps: pumps,
-			health: health, reports: reports, registrar: h.registrar, texts: texts, pace: pace,
+			health: health, reports: reports, registrar: h.registrar, texts: texts, shares: shares, pace: pace,
 		}},
 		peer: peerServer{
 			inbounds: &inbounds{base: b, life: h.life, callers: callers, channels: channels, router: h.router, reports: reports},
-			outputs:  h.outputs, queries: h.queries,
+			outputs:  h.outputs, queries: h.queries, shares: shares,
 		},
 	}
 	return h, nil

@@ -13,6 +13,8 @@ type pumps struct {
 	*base
 	life    *lifetime
 	reports *reports
+	// shares is told of answers that were sent.
+	shares *shares
 }
 
 // kick starts a pump if there is something to send and none runs; the caller
@@ -54,6 +56,9 @@ func (p *pumps) run(c *channel, s *session) {
 		}
 		if t := frame.GetText(); t != nil {
 			s.texts.give(sizeOf(t))
+		}
+		if a := frame.GetShared(); a != nil {
+			p.shares.sent(s, a)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type peerServer struct {
 	inbounds *inbounds
 	outputs  *outputs
 	queries  *queries
+	shares   *shares
 }
 
 // Session serves one minion.
@@ -32,6 +33,9 @@ func (s peerServer) Link(stream inboundStream) error { return s.inbounds.serve(s
 func (s peerServer) Output(req *agentpb.OutputRequest, stream grpc.ServerStreamingServer[agentpb.OutputChunk]) error {
 	return s.outputs.serve(req, stream)
 }
+
+// Share answers a peer's tasks of which this node owns the shards.
+func (s peerServer) Share(stream sharesStream) error { return s.shares.serve(stream) }
 
 // LiveRuns tells a peer what this node's engine holds open.
 func (s peerServer) LiveRuns(ctx context.Context, req *agentpb.LiveRunsRequest) (*agentpb.LiveRunsResponse, error) {

@@ -45,6 +45,7 @@ type session struct {
 	// fetches counts those that are being answered.
 	fetches atomic.Int32
 	texts   textRoom
+	shared  shareRoom
 	outputs readers
 }
 

@@ -24,6 +24,7 @@ type sessions struct {
 	router    *router
 	reports   *reports
 	updates   *updates
+	shares    *shares
 	// seen tells how far this node has seen etcd. Nil: minions are not told.
 	seen      func() (cluster string, epoch, revision int64)
 	connected atomic.Int64
@@ -46,7 +47,7 @@ func (ss *sessions) open(c *channel, s *session, hello *agentpb.Hello, servers [
 	s.epoch = ss.nextEpoch(max(hello.GetSession(), ss.inventory.locations.session(c.id)))
 	s.control = []*agentpb.ToMinion{{Body: &agentpb.ToMinion_Welcome{Welcome: &agentpb.Welcome{
 		Node: string(ss.cfg.Node), WallClock: s.clock.welcomed, Servers: servers,
-		BeatEvery: int64(ss.cfg.BeatEvery), Session: s.epoch,
+		BeatEvery: int64(ss.cfg.BeatEvery), Session: s.epoch, Shares: ss.shares.serves != nil,
 	}}}}
 	if ss.seen != nil {
 		w := s.control[0].GetWelcome()
@@ -81,6 +82,7 @@ func (ss *sessions) left(s *session) {
 	}
 	c.mu.Unlock()
 	s.texts.drop()
+	s.shared.drop(ss.shares.budget)
 	s.outputs.fail(fmt.Errorf("minion %s: connection lost: %w", c.id, s.cause))
 	if !was {
 		return

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carillon-cron/carillon/handler/shared"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -49,6 +51,7 @@ type link interface {
 	progress(p job.Progress) error
 	checkpoint(text json.RawMessage) error
 	output(p []byte) error
+	share(ctx context.Context, r shared.Request) (shared.Answer, error)
 }
 
 // errNoItem is returned for a checkpoint that nobody would get.
@@ -105,4 +108,16 @@ func (c *Call) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// Shared is what the tasks of the run share: entries, counters, barriers. Items of queues
+// share nothing.
+func (c *Call) Shared() *shared.State { return shared.New(shareAsker{c.link}) }
+
+// shareAsker asks over a call's link.
+type shareAsker struct{ link link }
+
+// Ask implements shared.Asker.
+func (a shareAsker) Ask(ctx context.Context, r shared.Request) (shared.Answer, error) {
+	return a.link.share(ctx, r)
 }

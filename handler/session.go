@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/carillon-cron/carillon/handler/protocol"
+	"github.com/carillon-cron/carillon/handler/shared"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -24,13 +26,17 @@ type session struct {
 	out sync.Mutex // one line at a time
 
 	mu sync.Mutex
-	// mu guards calls: those that run, by their tasks.
-	calls map[string]context.CancelCauseFunc
-	wg    sync.WaitGroup
+	// mu guards calls: those that run, by their tasks; and shares, requests that wait for
+	// their answers, by their ids. gone: no answer comes any more.
+	calls  map[string]context.CancelCauseFunc
+	shares map[string]chan shared.Answer
+	last   int
+	gone   bool
+	wg     sync.WaitGroup
 }
 
 func newSession(w *Worker, conn net.Conn) *session {
-	return &session{w: w, conn: conn, calls: map[string]context.CancelCauseFunc{}}
+	return &session{w: w, conn: conn, calls: map[string]context.CancelCauseFunc{}, shares: map[string]chan shared.Answer{}}
 }
 
 // run does what comes until the connection or ctx ends, and all calls have.
@@ -79,6 +85,7 @@ func (s *session) send(l *protocol.Line) error {
 }
 
 func (s *session) receive(ctx context.Context) error {
+	defer s.unanswered()
 	lines := bufio.NewScanner(s.conn)
 	lines.Buffer(nil, protocol.MaxLine)
 	for lines.Scan() {
@@ -96,6 +103,8 @@ func (s *session) receive(ctx context.Context) error {
 			return &RefusedError{l.Reason}
 		case protocol.Task:
 			s.begin(ctx, &l)
+		case protocol.Shared:
+			s.answered(&l)
 		case protocol.Cancel:
 			s.mu.Lock()
 			if end := s.calls[l.Task]; end != nil {
@@ -191,4 +200,56 @@ func (k *lineLink) output(p []byte) error {
 		text = text[n:]
 	}
 	return nil
+}
+
+// answered hands an answer to the call that waits for it.
+func (s *session) answered(l *protocol.Line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if wait := s.shares[l.ID]; wait != nil && l.Answer != nil {
+		delete(s.shares, l.ID)
+		wait <- *l.Answer // it has one place
+	}
+}
+
+// unanswered tells calls that no answer comes any more.
+func (s *session) unanswered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	for id, wait := range s.shares {
+		delete(s.shares, id)
+		close(wait)
+	}
+}
+
+// share asks the minion for what tasks share.
+func (k *lineLink) share(ctx context.Context, r shared.Request) (shared.Answer, error) {
+	s, wait := k.s, make(chan shared.Answer, 1)
+	s.mu.Lock()
+	if s.gone {
+		s.mu.Unlock()
+		return shared.Answer{}, fmt.Errorf("%w: the minion has gone", shared.ErrUnavailable)
+	}
+	s.last++
+	id := strconv.Itoa(s.last)
+	s.shares[id] = wait
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.shares, id)
+		s.mu.Unlock()
+	}()
+	if err := s.send(&protocol.Line{Type: protocol.Share, Task: k.task, ID: id, Request: &r}); err != nil {
+		return shared.Answer{}, fmt.Errorf("%w: %w", shared.ErrUnavailable, err)
+	}
+	select {
+	case a, ok := <-wait:
+		if !ok {
+			return a, fmt.Errorf("%w: the minion has gone", shared.ErrUnsure)
+		}
+		return a, nil
+	case <-ctx.Done():
+		return shared.Answer{}, context.Cause(ctx)
+	}
 }

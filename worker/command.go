@@ -25,6 +25,7 @@ type commands struct {
 	accounts accounts
 	scripts  *scripts
 	groups   *groups
+	sharing  *sharing
 	// masks: the shim keeps texts out of output.
 	masks atomic.Bool
 }
@@ -166,6 +167,7 @@ func (cm *commands) environment(o *job.Order, acct *account) (map[string]string,
 	env["CARILLON_SCHEDULED_AT"] = o.ScheduledAt.UTC().Format(time.RFC3339Nano)
 	env["CARILLON_MINION"] = string(cm.cfg.ID)
 	env["CARILLON_SUBJECT"] = o.Subject
+	cm.sharing.variables(env, o, acct)
 	return env, marksOf(o.Task), nil
 }
 

@@ -27,6 +27,7 @@ type connection struct {
 	execution *execution
 	facts     *hostFacts
 	seen      *seen
+	sharing   *sharing
 	// status is the minion's.
 	status func() Status
 
@@ -148,7 +149,7 @@ func (cn *connection) open(ctx context.Context, addr string, servers *serverList
 	s := &session{
 		of: cn, stream: st, beat: time.Duration(w.GetBeatEvery()), chunks: make(chan *agentpb.OutputChunk),
 		drain: make(chan time.Duration, 1), readings: map[uint64]*reading{},
-		edition: edition,
+		edition: edition, shared: make(chan *agentpb.Shared), done: sctx.Done(),
 	}
 	if s.beat <= 0 {
 		s.beat = defaultBeat
@@ -160,6 +161,8 @@ func (cn *connection) open(ctx context.Context, addr string, servers *serverList
 		cn.node = ""
 		cn.mu.Unlock()
 	}()
+	cn.sharing.opened(s, w.GetShares())
+	defer cn.sharing.ended(s)
 	return s.run(ctx, sctx, cancel, servers)
 }
 

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/handler"
+	"github.com/carillon-cron/carillon/handler/shared"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/allow"
 	"github.com/carillon-cron/carillon/worker/shim"
@@ -54,6 +55,19 @@ type Call struct {
 	out *shim.Capture
 	// tell has what is told of the task changed, and told.
 	tell func(change func(*entry))
+	// share asks for what tasks share.
+	share func(context.Context, shared.Request) shared.Answer
+}
+
+// Share answers a request for what the task shares with others.
+func (c *Call) Share(ctx context.Context, r shared.Request) shared.Answer {
+	if err := r.Check(); err != nil {
+		return shared.Refusef("%v", err)
+	}
+	if c.share == nil { // it is of a test
+		return shared.Refusef("the call is of no minion")
+	}
+	return c.share(ctx, r)
 }
 
 // Progress tells how far the task is. What is told in the same second is left out but for
@@ -132,6 +146,8 @@ type handlers struct {
 	reporting *reporting
 
 	byName map[string]Handler
+	// share answers for what tasks share.
+	share func(context.Context, taskKey, shared.Request) shared.Answer
 	// ctx ends when the minion stops.
 	ctx   context.Context // the lifetime of what it runs
 	stop  context.CancelCauseFunc
@@ -234,6 +250,7 @@ func (hs *handlers) call(ctx context.Context, e *entry, o *job.Order, now time.T
 		FireID: o.Task.Fire, Token: o.Token, Job: o.Key, Attempt: o.Task.Attempt, Args: o.Command[1:], Env: o.Env, ScheduledAt: o.ScheduledAt,
 		RunID: o.RunID, Deadline: now.Add(o.Timeout),
 		out: shim.NewCapture(hs.cfg.path("output", e.key.String()), hs.cfg.OutputCap, masked(o)), tell: hs.teller(e),
+		share: func(ctx context.Context, r shared.Request) shared.Answer { return hs.share(ctx, e.key, r) },
 	}
 	if o.Limits != (job.Limits{}) {
 		r.State, r.EndedAt = job.StateRejected, time.Now().UTC()

@@ -56,6 +56,7 @@ type Minion struct {
 	signing     *signing
 	seen        *seen
 	upkeep      *upkeep
+	sharing     *sharing
 }
 
 // Status is what a minion is doing.
@@ -90,8 +91,10 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	m := &Minion{base: b, tasks: newTasks(b)}
 	scripts, groups := &scripts{dir: cfg.path("scripts")}, &groups{}
 	m.reporting = &reporting{base: b, tasks: m.tasks}
-	m.commands = &commands{base: b, scripts: scripts, groups: groups}
+	m.sharing = newSharing(b, m.tasks)
+	m.commands = &commands{base: b, scripts: scripts, groups: groups, sharing: m.sharing}
 	m.handlers = newHandlers(b, m.tasks, m.reporting)
+	m.handlers.share = m.sharing.ask
 	m.execution = &execution{
 		base: b, tasks: m.tasks, reporting: m.reporting, commands: m.commands, handlers: m.handlers, scripts: scripts,
 		findable: make(chan struct{}, secretsAtOnce),
@@ -106,7 +109,7 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	m.facts = &hostFacts{base: b, groups: groups, signing: m.signing, wake: wake, changed: m.tasks.out.wake}
 	m.connection = &connection{
 		base: b, tasks: m.tasks, reporting: m.reporting, admission: &admission{base: b, tasks: m.tasks, reporting: m.reporting, signing: m.signing, seen: m.seen},
-		execution: m.execution, facts: m.facts, seen: m.seen, status: m.Status,
+		execution: m.execution, facts: m.facts, seen: m.seen, sharing: m.sharing, status: m.Status,
 	}
 	m.upkeep = &upkeep{
 		base: b, tasks: m.tasks, reporting: m.reporting, execution: m.execution, scripts: scripts, groups: groups,
@@ -194,6 +197,7 @@ func (m *Minion) Run(ctx context.Context) error {
 		}
 	}
 	m.tasks.mu.Unlock()
+	m.sharing.listen()
 	groups := m.commands.groups
 	if *groups = openGroups(&m.cfg); groups.why != nil {
 		m.log.Info("commands have no control groups, so jobs with limits are rejected", zap.Error(groups.why))
@@ -241,6 +245,9 @@ func (m *Minion) work(ctx context.Context, client *shim.Client) error {
 		m.connection.run(ctx)
 	})
 	first.Go(func() { m.upkeep.run(ctx) })
+	if m.sharing.server != nil {
+		first.Go(func() { m.sharing.server.Run(ctx) })
+	}
 	first.Go(func() { m.orphans.run(ctx) })
 	second.Go(func() { m.execution.run(starting) })
 	third.Go(func() { m.supervision.run(following, client) })

@@ -40,6 +40,10 @@ type session struct {
 	// chunks carries output to the sender; it holds little, so that reports
 	// do not wait behind output.
 	chunks chan *agentpb.OutputChunk
+	// shared carries requests of tasks for what they share. done is closed when the stream
+	// has ended.
+	shared chan *agentpb.Shared
+	done   <-chan struct{}
 	// drain ends the session in its good time.
 	drain chan time.Duration
 	// edition is that of the inventory that the node was told. The sender's.
@@ -97,6 +101,10 @@ func (s *session) send(ctx, sctx context.Context) error {
 		case <-s.of.tasks.out.wake:
 		case c := <-s.chunks:
 			if err := s.stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Output{Output: c}}); err != nil {
+				return err
+			}
+		case r := <-s.shared:
+			if err := s.stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Shared{Shared: r}}); err != nil {
 				return err
 			}
 		case <-beat.C:
@@ -176,6 +184,8 @@ func (s *session) receive(sctx context.Context, servers *serverList) error {
 			s.of.admission.admit(b.Offer)
 		case *agentpb.ToMinion_Text:
 			s.of.execution.arrived(b.Text)
+		case *agentpb.ToMinion_Shared:
+			s.of.sharing.answered(b.Shared)
 		case *agentpb.ToMinion_Ack:
 			s.of.reporting.acked(b.Ack)
 			s.of.crash("acked")

@@ -39,6 +39,7 @@ type FromMinion struct {
 	//	*FromMinion_Inventory
 	//	*FromMinion_Beat
 	//	*FromMinion_Fetch
+	//	*FromMinion_Shared
 	Body          isFromMinion_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -144,6 +145,15 @@ func (x *FromMinion) GetFetch() *Fetch {
 	return nil
 }
 
+func (x *FromMinion) GetShared() *Shared {
+	if x != nil {
+		if x, ok := x.Body.(*FromMinion_Shared); ok {
+			return x.Shared
+		}
+	}
+	return nil
+}
+
 type isFromMinion_Body interface {
 	isFromMinion_Body()
 }
@@ -176,6 +186,10 @@ type FromMinion_Fetch struct {
 	Fetch *Fetch `protobuf:"bytes,30,opt,name=fetch,proto3,oneof"`
 }
 
+type FromMinion_Shared struct {
+	Shared *Shared `protobuf:"bytes,120,opt,name=shared,proto3,oneof"`
+}
+
 func (*FromMinion_Hello) isFromMinion_Body() {}
 
 func (*FromMinion_Taken) isFromMinion_Body() {}
@@ -190,6 +204,150 @@ func (*FromMinion_Beat) isFromMinion_Body() {}
 
 func (*FromMinion_Fetch) isFromMinion_Body() {}
 
+func (*FromMinion_Shared) isFromMinion_Body() {}
+
+// Shared is what a task asks of the state that it shares with others.
+type Shared struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id names it on its stream.
+	Id    uint64  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Task  *TaskID `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
+	Shard uint32  `protobuf:"varint,3,opt,name=shard,proto3" json:"shard,omitempty"`
+	// The token is that of the task's order.
+	TokenEpoch    int64 `protobuf:"varint,4,opt,name=token_epoch,json=tokenEpoch,proto3" json:"token_epoch,omitempty"`
+	TokenRevision int64 `protobuf:"varint,5,opt,name=token_revision,json=tokenRevision,proto3" json:"token_revision,omitempty"`
+	// request is a shared.Request as JSON.
+	Request       []byte `protobuf:"bytes,6,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shared) Reset() {
+	*x = Shared{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shared) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shared) ProtoMessage() {}
+
+func (x *Shared) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shared.ProtoReflect.Descriptor instead.
+func (*Shared) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Shared) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Shared) GetTask() *TaskID {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *Shared) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *Shared) GetTokenEpoch() int64 {
+	if x != nil {
+		return x.TokenEpoch
+	}
+	return 0
+}
+
+func (x *Shared) GetTokenRevision() int64 {
+	if x != nil {
+		return x.TokenRevision
+	}
+	return 0
+}
+
+func (x *Shared) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// SharedAnswer answers it.
+type SharedAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// answer is a shared.Answer as JSON.
+	Answer        []byte `protobuf:"bytes,2,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedAnswer) Reset() {
+	*x = SharedAnswer{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedAnswer) ProtoMessage() {}
+
+func (x *SharedAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedAnswer.ProtoReflect.Descriptor instead.
+func (*SharedAnswer) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SharedAnswer) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SharedAnswer) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 // Fetch asks for texts of scripts that orders name by their hashes. It is asked
 // again until each is answered.
 type Fetch struct {
@@ -201,7 +359,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[1]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +371,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[1]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +384,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{1}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Fetch) GetSha256() []string {
@@ -249,7 +407,7 @@ type Text struct {
 
 func (x *Text) Reset() {
 	*x = Text{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[2]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -261,7 +419,7 @@ func (x *Text) String() string {
 func (*Text) ProtoMessage() {}
 
 func (x *Text) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[2]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -274,7 +432,7 @@ func (x *Text) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Text.ProtoReflect.Descriptor instead.
 func (*Text) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{2}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Text) GetSha256() string {
@@ -312,6 +470,7 @@ type ToMinion struct {
 	//	*ToMinion_OutputMore
 	//	*ToMinion_Update
 	//	*ToMinion_Text
+	//	*ToMinion_Shared
 	Body          isToMinion_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -319,7 +478,7 @@ type ToMinion struct {
 
 func (x *ToMinion) Reset() {
 	*x = ToMinion{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[3]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +490,7 @@ func (x *ToMinion) String() string {
 func (*ToMinion) ProtoMessage() {}
 
 func (x *ToMinion) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[3]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +503,7 @@ func (x *ToMinion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToMinion.ProtoReflect.Descriptor instead.
 func (*ToMinion) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{3}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ToMinion) GetBody() isToMinion_Body {
@@ -435,6 +594,15 @@ func (x *ToMinion) GetText() *Text {
 	return nil
 }
 
+func (x *ToMinion) GetShared() *SharedAnswer {
+	if x != nil {
+		if x, ok := x.Body.(*ToMinion_Shared); ok {
+			return x.Shared
+		}
+	}
+	return nil
+}
+
 type isToMinion_Body interface {
 	isToMinion_Body()
 }
@@ -475,6 +643,10 @@ type ToMinion_Text struct {
 	Text *Text `protobuf:"bytes,30,opt,name=text,proto3,oneof"`
 }
 
+type ToMinion_Shared struct {
+	Shared *SharedAnswer `protobuf:"bytes,120,opt,name=shared,proto3,oneof"`
+}
+
 func (*ToMinion_Welcome) isToMinion_Body() {}
 
 func (*ToMinion_Offer) isToMinion_Body() {}
@@ -492,6 +664,8 @@ func (*ToMinion_OutputMore) isToMinion_Body() {}
 func (*ToMinion_Update) isToMinion_Body() {}
 
 func (*ToMinion_Text) isToMinion_Body() {}
+
+func (*ToMinion_Shared) isToMinion_Body() {}
 
 // Hello opens a session.
 type Hello struct {
@@ -518,7 +692,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[4]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +704,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[4]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +717,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{4}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Hello) GetMinion() string {
@@ -627,7 +801,7 @@ type Inventory struct {
 
 func (x *Inventory) Reset() {
 	*x = Inventory{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +813,7 @@ func (x *Inventory) String() string {
 func (*Inventory) ProtoMessage() {}
 
 func (x *Inventory) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +826,7 @@ func (x *Inventory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inventory.ProtoReflect.Descriptor instead.
 func (*Inventory) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{5}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Inventory) GetLabels() map[string]string {
@@ -681,16 +855,18 @@ type Welcome struct {
 	Session int64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
 	// cluster, epoch and revision are how far the node has seen etcd. Empty, 0: a release
 	// that does not tell.
-	Cluster       string `protobuf:"bytes,6,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Epoch         int64  `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Revision      int64  `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	Cluster  string `protobuf:"bytes,6,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Epoch    int64  `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Revision int64  `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	// shares: the node takes FromMinion.shared.
+	Shares        bool `protobuf:"varint,9,opt,name=shares,proto3" json:"shares,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +878,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +891,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{6}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Welcome) GetNode() string {
@@ -774,6 +950,13 @@ func (x *Welcome) GetRevision() int64 {
 	return 0
 }
 
+func (x *Welcome) GetShares() bool {
+	if x != nil {
+		return x.Shares
+	}
+	return false
+}
+
 // Update tells the minion to come to a release. One that does not update itself
 // does nothing. What comes of it is told in facts.
 type Update struct {
@@ -789,7 +972,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +984,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +997,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{7}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Update) GetSigned() []byte {
@@ -850,7 +1033,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +1045,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +1058,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{8}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Beat) GetRunning() int32 {
@@ -937,7 +1120,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1132,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1145,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{9}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Offer) GetSeq() uint64 {
@@ -1032,7 +1215,7 @@ type Signature struct {
 
 func (x *Signature) Reset() {
 	*x = Signature{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1227,7 @@ func (x *Signature) String() string {
 func (*Signature) ProtoMessage() {}
 
 func (x *Signature) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1240,7 @@ func (x *Signature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signature.ProtoReflect.Descriptor instead.
 func (*Signature) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Signature) GetSigner() []byte {
@@ -1105,7 +1288,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1300,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1313,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Taken) GetSeq() uint64 {
@@ -1158,7 +1341,7 @@ type TaskID struct {
 
 func (x *TaskID) Reset() {
 	*x = TaskID{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1353,7 @@ func (x *TaskID) String() string {
 func (*TaskID) ProtoMessage() {}
 
 func (x *TaskID) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1366,7 @@ func (x *TaskID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskID.ProtoReflect.Descriptor instead.
 func (*TaskID) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TaskID) GetJob() []byte {
@@ -1275,7 +1458,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1470,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1483,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Order) GetTask() *TaskID {
@@ -1497,7 +1680,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1692,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1705,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Secret) GetFile() string {
@@ -1595,7 +1778,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1790,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1803,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Step) GetName() string {
@@ -1699,7 +1882,7 @@ type StepResult struct {
 
 func (x *StepResult) Reset() {
 	*x = StepResult{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1894,7 @@ func (x *StepResult) String() string {
 func (*StepResult) ProtoMessage() {}
 
 func (x *StepResult) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1907,7 @@ func (x *StepResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepResult.ProtoReflect.Descriptor instead.
 func (*StepResult) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StepResult) GetName() string {
@@ -1769,7 +1952,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +1964,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +1977,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Limits) GetMemory() int64 {
@@ -1834,7 +2017,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +2029,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +2042,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Question) GetTask() *TaskID {
@@ -1913,7 +2096,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +2108,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2121,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Cancel) GetTask() *TaskID {
@@ -1992,7 +2175,7 @@ type Reports struct {
 
 func (x *Reports) Reset() {
 	*x = Reports{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +2187,7 @@ func (x *Reports) String() string {
 func (*Reports) ProtoMessage() {}
 
 func (x *Reports) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2017,7 +2200,7 @@ func (x *Reports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reports.ProtoReflect.Descriptor instead.
 func (*Reports) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Reports) GetReports() []*Report {
@@ -2073,7 +2256,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2268,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2281,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Report) GetTask() *TaskID {
@@ -2293,7 +2476,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2305,7 +2488,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2318,7 +2501,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Progress) GetPercent() int32 {
@@ -2347,7 +2530,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2542,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2555,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Output) GetHead() []byte {
@@ -2413,7 +2596,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2608,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2621,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Ack) GetTasks() []*TaskID {
@@ -2469,7 +2652,7 @@ type OutputRequest struct {
 
 func (x *OutputRequest) Reset() {
 	*x = OutputRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2664,7 @@ func (x *OutputRequest) String() string {
 func (*OutputRequest) ProtoMessage() {}
 
 func (x *OutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2677,7 @@ func (x *OutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputRequest.ProtoReflect.Descriptor instead.
 func (*OutputRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OutputRequest) GetId() uint64 {
@@ -2547,7 +2730,7 @@ type Fires struct {
 
 func (x *Fires) Reset() {
 	*x = Fires{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2742,7 @@ func (x *Fires) String() string {
 func (*Fires) ProtoMessage() {}
 
 func (x *Fires) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2755,7 @@ func (x *Fires) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fires.ProtoReflect.Descriptor instead.
 func (*Fires) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Fires) GetAfter() int64 {
@@ -2600,7 +2783,7 @@ type OutputMore struct {
 
 func (x *OutputMore) Reset() {
 	*x = OutputMore{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2612,7 +2795,7 @@ func (x *OutputMore) String() string {
 func (*OutputMore) ProtoMessage() {}
 
 func (x *OutputMore) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2625,7 +2808,7 @@ func (x *OutputMore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputMore.ProtoReflect.Descriptor instead.
 func (*OutputMore) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *OutputMore) GetId() uint64 {
@@ -2651,7 +2834,7 @@ type OutputCancel struct {
 
 func (x *OutputCancel) Reset() {
 	*x = OutputCancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2663,7 +2846,7 @@ func (x *OutputCancel) String() string {
 func (*OutputCancel) ProtoMessage() {}
 
 func (x *OutputCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2676,7 +2859,7 @@ func (x *OutputCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputCancel.ProtoReflect.Descriptor instead.
 func (*OutputCancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *OutputCancel) GetId() uint64 {
@@ -2702,7 +2885,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +2897,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +2910,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *OutputChunk) GetId() uint64 {
@@ -2783,7 +2966,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2795,7 +2978,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2808,7 +2991,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Drain) GetServers() []string {
@@ -2838,7 +3021,7 @@ type PeerFrame struct {
 
 func (x *PeerFrame) Reset() {
 	*x = PeerFrame{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2850,7 +3033,7 @@ func (x *PeerFrame) String() string {
 func (*PeerFrame) ProtoMessage() {}
 
 func (x *PeerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2863,7 +3046,7 @@ func (x *PeerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFrame.ProtoReflect.Descriptor instead.
 func (*PeerFrame) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PeerFrame) GetBody() isPeerFrame_Body {
@@ -2921,7 +3104,7 @@ type PeerHello struct {
 
 func (x *PeerHello) Reset() {
 	*x = PeerHello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3116,7 @@ func (x *PeerHello) String() string {
 func (*PeerHello) ProtoMessage() {}
 
 func (x *PeerHello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3129,7 @@ func (x *PeerHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHello.ProtoReflect.Descriptor instead.
 func (*PeerHello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PeerHello) GetNode() string {
@@ -3014,7 +3197,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3209,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3222,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Batch) GetOrders() []*Order {
@@ -3154,7 +3337,7 @@ type Fan struct {
 
 func (x *Fan) Reset() {
 	*x = Fan{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3166,7 +3349,7 @@ func (x *Fan) String() string {
 func (*Fan) ProtoMessage() {}
 
 func (x *Fan) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3179,7 +3362,7 @@ func (x *Fan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fan.ProtoReflect.Descriptor instead.
 func (*Fan) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Fan) GetOrder() *Order {
@@ -3213,7 +3396,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3225,7 +3408,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3238,7 +3421,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -3267,7 +3450,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3279,7 +3462,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3292,7 +3475,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -3317,7 +3500,7 @@ type TimeRequest struct {
 
 func (x *TimeRequest) Reset() {
 	*x = TimeRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3512,7 @@ func (x *TimeRequest) String() string {
 func (*TimeRequest) ProtoMessage() {}
 
 func (x *TimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3525,7 @@ func (x *TimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeRequest.ProtoReflect.Descriptor instead.
 func (*TimeRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{37}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{39}
 }
 
 type TimeResponse struct {
@@ -3356,7 +3539,7 @@ type TimeResponse struct {
 
 func (x *TimeResponse) Reset() {
 	*x = TimeResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3368,7 +3551,7 @@ func (x *TimeResponse) String() string {
 func (*TimeResponse) ProtoMessage() {}
 
 func (x *TimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3381,7 +3564,7 @@ func (x *TimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeResponse.ProtoReflect.Descriptor instead.
 func (*TimeResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{38}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TimeResponse) GetWallClock() int64 {
@@ -3406,7 +3589,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3418,7 +3601,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3431,7 +3614,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{39}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{41}
 }
 
 type StatusResponse struct {
@@ -3444,7 +3627,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[40]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3456,7 +3639,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[40]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3469,7 +3652,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{40}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -3483,7 +3666,7 @@ var File_agentpush_agentpb_agent_proto protoreflect.FileDescriptor
 
 const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1dagentpush/agentpb/agent.proto\x12\x11carillon.agent.v1\"\x89\x03\n" +
+	"\x1dagentpush/agentpb/agent.proto\x12\x11carillon.agent.v1\"\xbe\x03\n" +
 	"\n" +
 	"FromMinion\x120\n" +
 	"\x05hello\x18\x01 \x01(\v2\x18.carillon.agent.v1.HelloH\x00R\x05hello\x120\n" +
@@ -3492,14 +3675,26 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x06output\x18\x04 \x01(\v2\x1e.carillon.agent.v1.OutputChunkH\x00R\x06output\x12<\n" +
 	"\tinventory\x18\x05 \x01(\v2\x1c.carillon.agent.v1.InventoryH\x00R\tinventory\x12-\n" +
 	"\x04beat\x18\x06 \x01(\v2\x17.carillon.agent.v1.BeatH\x00R\x04beat\x120\n" +
-	"\x05fetch\x18\x1e \x01(\v2\x18.carillon.agent.v1.FetchH\x00R\x05fetchB\x06\n" +
-	"\x04body\"\x1f\n" +
+	"\x05fetch\x18\x1e \x01(\v2\x18.carillon.agent.v1.FetchH\x00R\x05fetch\x123\n" +
+	"\x06shared\x18x \x01(\v2\x19.carillon.agent.v1.SharedH\x00R\x06sharedB\x06\n" +
+	"\x04body\"\xbf\x01\n" +
+	"\x06Shared\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
+	"\x04task\x18\x02 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
+	"\x05shard\x18\x03 \x01(\rR\x05shard\x12\x1f\n" +
+	"\vtoken_epoch\x18\x04 \x01(\x03R\n" +
+	"tokenEpoch\x12%\n" +
+	"\x0etoken_revision\x18\x05 \x01(\x03R\rtokenRevision\x12\x18\n" +
+	"\arequest\x18\x06 \x01(\fR\arequest\"6\n" +
+	"\fSharedAnswer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06answer\x18\x02 \x01(\fR\x06answer\"\x1f\n" +
 	"\x05Fetch\x12\x16\n" +
 	"\x06sha256\x18\x01 \x03(\tR\x06sha256\"H\n" +
 	"\x04Text\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error\"\x84\x04\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\xbf\x04\n" +
 	"\bToMinion\x126\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1a.carillon.agent.v1.WelcomeH\x00R\awelcome\x120\n" +
 	"\x05offer\x18\x02 \x01(\v2\x18.carillon.agent.v1.OfferH\x00R\x05offer\x12*\n" +
@@ -3510,7 +3705,8 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\voutput_more\x18\a \x01(\v2\x1d.carillon.agent.v1.OutputMoreH\x00R\n" +
 	"outputMore\x123\n" +
 	"\x06update\x182 \x01(\v2\x19.carillon.agent.v1.UpdateH\x00R\x06update\x12-\n" +
-	"\x04text\x18\x1e \x01(\v2\x17.carillon.agent.v1.TextH\x00R\x04textB\x06\n" +
+	"\x04text\x18\x1e \x01(\v2\x17.carillon.agent.v1.TextH\x00R\x04text\x129\n" +
+	"\x06shared\x18x \x01(\v2\x1f.carillon.agent.v1.SharedAnswerH\x00R\x06sharedB\x06\n" +
 	"\x04body\"\xaf\x02\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06minion\x18\x01 \x01(\tR\x06minion\x12\x1a\n" +
@@ -3534,7 +3730,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x01\n" +
 	"\aWelcome\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1d\n" +
 	"\n" +
@@ -3545,7 +3741,8 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\asession\x18\x05 \x01(\x03R\asession\x12\x18\n" +
 	"\acluster\x18\x06 \x01(\tR\acluster\x12\x14\n" +
 	"\x05epoch\x18\a \x01(\x03R\x05epoch\x12\x1a\n" +
-	"\brevision\x18\b \x01(\x03R\brevision\":\n" +
+	"\brevision\x18\b \x01(\x03R\brevision\x12\x16\n" +
+	"\x06shares\x18\t \x01(\bR\x06shares\":\n" +
 	"\x06Update\x12\x16\n" +
 	"\x06signed\x18\x01 \x01(\fR\x06signed\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\x03R\arelease\"\x8e\x01\n" +
@@ -3781,13 +3978,14 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x0eStatusResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\fR\x06status2Q\n" +
 	"\x04Push\x12I\n" +
-	"\aSession\x12\x1d.carillon.agent.v1.FromMinion\x1a\x1b.carillon.agent.v1.ToMinion(\x010\x012\x89\x03\n" +
+	"\aSession\x12\x1d.carillon.agent.v1.FromMinion\x1a\x1b.carillon.agent.v1.ToMinion(\x010\x012\xd2\x03\n" +
 	"\x04Peer\x12F\n" +
 	"\x04Link\x12\x1c.carillon.agent.v1.PeerFrame\x1a\x1c.carillon.agent.v1.PeerFrame(\x010\x01\x12S\n" +
 	"\bLiveRuns\x12\".carillon.agent.v1.LiveRunsRequest\x1a#.carillon.agent.v1.LiveRunsResponse\x12G\n" +
 	"\x04Time\x12\x1e.carillon.agent.v1.TimeRequest\x1a\x1f.carillon.agent.v1.TimeResponse\x12M\n" +
 	"\x06Status\x12 .carillon.agent.v1.StatusRequest\x1a!.carillon.agent.v1.StatusResponse\x12L\n" +
-	"\x06Output\x12 .carillon.agent.v1.OutputRequest\x1a\x1e.carillon.agent.v1.OutputChunk0\x01B5Z3github.com/carillon-cron/carillon/agentpush/agentpbb\x06proto3"
+	"\x06Output\x12 .carillon.agent.v1.OutputRequest\x1a\x1e.carillon.agent.v1.OutputChunk0\x01\x12G\n" +
+	"\x05Share\x12\x19.carillon.agent.v1.Shared\x1a\x1f.carillon.agent.v1.SharedAnswer(\x010\x01B5Z3github.com/carillon-cron/carillon/agentpush/agentpbb\x06proto3"
 
 var (
 	file_agentpush_agentpb_agent_proto_rawDescOnce sync.Once
@@ -3801,125 +3999,132 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
-	(*Fetch)(nil),            // 1: carillon.agent.v1.Fetch
-	(*Text)(nil),             // 2: carillon.agent.v1.Text
-	(*ToMinion)(nil),         // 3: carillon.agent.v1.ToMinion
-	(*Hello)(nil),            // 4: carillon.agent.v1.Hello
-	(*Inventory)(nil),        // 5: carillon.agent.v1.Inventory
-	(*Welcome)(nil),          // 6: carillon.agent.v1.Welcome
-	(*Update)(nil),           // 7: carillon.agent.v1.Update
-	(*Beat)(nil),             // 8: carillon.agent.v1.Beat
-	(*Offer)(nil),            // 9: carillon.agent.v1.Offer
-	(*Signature)(nil),        // 10: carillon.agent.v1.Signature
-	(*Taken)(nil),            // 11: carillon.agent.v1.Taken
-	(*TaskID)(nil),           // 12: carillon.agent.v1.TaskID
-	(*Order)(nil),            // 13: carillon.agent.v1.Order
-	(*Secret)(nil),           // 14: carillon.agent.v1.Secret
-	(*Step)(nil),             // 15: carillon.agent.v1.Step
-	(*StepResult)(nil),       // 16: carillon.agent.v1.StepResult
-	(*Limits)(nil),           // 17: carillon.agent.v1.Limits
-	(*Question)(nil),         // 18: carillon.agent.v1.Question
-	(*Cancel)(nil),           // 19: carillon.agent.v1.Cancel
-	(*Reports)(nil),          // 20: carillon.agent.v1.Reports
-	(*Report)(nil),           // 21: carillon.agent.v1.Report
-	(*Progress)(nil),         // 22: carillon.agent.v1.Progress
-	(*Output)(nil),           // 23: carillon.agent.v1.Output
-	(*Ack)(nil),              // 24: carillon.agent.v1.Ack
-	(*OutputRequest)(nil),    // 25: carillon.agent.v1.OutputRequest
-	(*Fires)(nil),            // 26: carillon.agent.v1.Fires
-	(*OutputMore)(nil),       // 27: carillon.agent.v1.OutputMore
-	(*OutputCancel)(nil),     // 28: carillon.agent.v1.OutputCancel
-	(*OutputChunk)(nil),      // 29: carillon.agent.v1.OutputChunk
-	(*Drain)(nil),            // 30: carillon.agent.v1.Drain
-	(*PeerFrame)(nil),        // 31: carillon.agent.v1.PeerFrame
-	(*PeerHello)(nil),        // 32: carillon.agent.v1.PeerHello
-	(*Batch)(nil),            // 33: carillon.agent.v1.Batch
-	(*Fan)(nil),              // 34: carillon.agent.v1.Fan
-	(*LiveRunsRequest)(nil),  // 35: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 36: carillon.agent.v1.LiveRunsResponse
-	(*TimeRequest)(nil),      // 37: carillon.agent.v1.TimeRequest
-	(*TimeResponse)(nil),     // 38: carillon.agent.v1.TimeResponse
-	(*StatusRequest)(nil),    // 39: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 40: carillon.agent.v1.StatusResponse
-	nil,                      // 41: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 42: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 43: carillon.agent.v1.Order.EnvEntry
-	nil,                      // 44: carillon.agent.v1.Order.SecretsEntry
-	nil,                      // 45: carillon.agent.v1.Step.EnvEntry
+	(*Shared)(nil),           // 1: carillon.agent.v1.Shared
+	(*SharedAnswer)(nil),     // 2: carillon.agent.v1.SharedAnswer
+	(*Fetch)(nil),            // 3: carillon.agent.v1.Fetch
+	(*Text)(nil),             // 4: carillon.agent.v1.Text
+	(*ToMinion)(nil),         // 5: carillon.agent.v1.ToMinion
+	(*Hello)(nil),            // 6: carillon.agent.v1.Hello
+	(*Inventory)(nil),        // 7: carillon.agent.v1.Inventory
+	(*Welcome)(nil),          // 8: carillon.agent.v1.Welcome
+	(*Update)(nil),           // 9: carillon.agent.v1.Update
+	(*Beat)(nil),             // 10: carillon.agent.v1.Beat
+	(*Offer)(nil),            // 11: carillon.agent.v1.Offer
+	(*Signature)(nil),        // 12: carillon.agent.v1.Signature
+	(*Taken)(nil),            // 13: carillon.agent.v1.Taken
+	(*TaskID)(nil),           // 14: carillon.agent.v1.TaskID
+	(*Order)(nil),            // 15: carillon.agent.v1.Order
+	(*Secret)(nil),           // 16: carillon.agent.v1.Secret
+	(*Step)(nil),             // 17: carillon.agent.v1.Step
+	(*StepResult)(nil),       // 18: carillon.agent.v1.StepResult
+	(*Limits)(nil),           // 19: carillon.agent.v1.Limits
+	(*Question)(nil),         // 20: carillon.agent.v1.Question
+	(*Cancel)(nil),           // 21: carillon.agent.v1.Cancel
+	(*Reports)(nil),          // 22: carillon.agent.v1.Reports
+	(*Report)(nil),           // 23: carillon.agent.v1.Report
+	(*Progress)(nil),         // 24: carillon.agent.v1.Progress
+	(*Output)(nil),           // 25: carillon.agent.v1.Output
+	(*Ack)(nil),              // 26: carillon.agent.v1.Ack
+	(*OutputRequest)(nil),    // 27: carillon.agent.v1.OutputRequest
+	(*Fires)(nil),            // 28: carillon.agent.v1.Fires
+	(*OutputMore)(nil),       // 29: carillon.agent.v1.OutputMore
+	(*OutputCancel)(nil),     // 30: carillon.agent.v1.OutputCancel
+	(*OutputChunk)(nil),      // 31: carillon.agent.v1.OutputChunk
+	(*Drain)(nil),            // 32: carillon.agent.v1.Drain
+	(*PeerFrame)(nil),        // 33: carillon.agent.v1.PeerFrame
+	(*PeerHello)(nil),        // 34: carillon.agent.v1.PeerHello
+	(*Batch)(nil),            // 35: carillon.agent.v1.Batch
+	(*Fan)(nil),              // 36: carillon.agent.v1.Fan
+	(*LiveRunsRequest)(nil),  // 37: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 38: carillon.agent.v1.LiveRunsResponse
+	(*TimeRequest)(nil),      // 39: carillon.agent.v1.TimeRequest
+	(*TimeResponse)(nil),     // 40: carillon.agent.v1.TimeResponse
+	(*StatusRequest)(nil),    // 41: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 42: carillon.agent.v1.StatusResponse
+	nil,                      // 43: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 44: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 45: carillon.agent.v1.Order.EnvEntry
+	nil,                      // 46: carillon.agent.v1.Order.SecretsEntry
+	nil,                      // 47: carillon.agent.v1.Step.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
-	4,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
-	11, // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
-	20, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
-	29, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
-	5,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
-	8,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
-	1,  // 6: carillon.agent.v1.FromMinion.fetch:type_name -> carillon.agent.v1.Fetch
-	6,  // 7: carillon.agent.v1.ToMinion.welcome:type_name -> carillon.agent.v1.Welcome
-	9,  // 8: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
-	24, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
-	25, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
-	30, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
-	28, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
-	27, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
-	7,  // 14: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
-	2,  // 15: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
-	5,  // 16: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	41, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	42, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
-	13, // 19: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
-	18, // 20: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
-	19, // 21: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
-	10, // 22: carillon.agent.v1.Offer.signatures:type_name -> carillon.agent.v1.Signature
-	12, // 23: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	43, // 24: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
-	17, // 25: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
-	15, // 26: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
-	44, // 27: carillon.agent.v1.Order.secrets:type_name -> carillon.agent.v1.Order.SecretsEntry
-	45, // 28: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
-	12, // 29: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
-	12, // 30: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
-	21, // 31: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
-	12, // 32: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
-	23, // 33: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
-	23, // 34: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
-	16, // 35: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
-	22, // 36: carillon.agent.v1.Report.progress:type_name -> carillon.agent.v1.Progress
-	12, // 37: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
-	12, // 38: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	26, // 39: carillon.agent.v1.OutputRequest.fires:type_name -> carillon.agent.v1.Fires
-	32, // 40: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
-	33, // 41: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
-	13, // 42: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
-	18, // 43: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
-	19, // 44: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
-	12, // 45: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
-	21, // 46: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	34, // 47: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
-	10, // 48: carillon.agent.v1.Batch.signatures:type_name -> carillon.agent.v1.Signature
-	10, // 49: carillon.agent.v1.Batch.fanned:type_name -> carillon.agent.v1.Signature
-	13, // 50: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
-	14, // 51: carillon.agent.v1.Order.SecretsEntry.value:type_name -> carillon.agent.v1.Secret
-	0,  // 52: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	31, // 53: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	35, // 54: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	37, // 55: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
-	39, // 56: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	25, // 57: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	3,  // 58: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	31, // 59: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	36, // 60: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	38, // 61: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
-	40, // 62: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	29, // 63: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	58, // [58:64] is the sub-list for method output_type
-	52, // [52:58] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	6,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
+	13, // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
+	22, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
+	31, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
+	7,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
+	10, // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
+	3,  // 6: carillon.agent.v1.FromMinion.fetch:type_name -> carillon.agent.v1.Fetch
+	1,  // 7: carillon.agent.v1.FromMinion.shared:type_name -> carillon.agent.v1.Shared
+	14, // 8: carillon.agent.v1.Shared.task:type_name -> carillon.agent.v1.TaskID
+	8,  // 9: carillon.agent.v1.ToMinion.welcome:type_name -> carillon.agent.v1.Welcome
+	11, // 10: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
+	26, // 11: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
+	27, // 12: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
+	32, // 13: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
+	30, // 14: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
+	29, // 15: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
+	9,  // 16: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
+	4,  // 17: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
+	2,  // 18: carillon.agent.v1.ToMinion.shared:type_name -> carillon.agent.v1.SharedAnswer
+	7,  // 19: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
+	43, // 20: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	44, // 21: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	15, // 22: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
+	20, // 23: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
+	21, // 24: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
+	12, // 25: carillon.agent.v1.Offer.signatures:type_name -> carillon.agent.v1.Signature
+	14, // 26: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
+	45, // 27: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	19, // 28: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
+	17, // 29: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
+	46, // 30: carillon.agent.v1.Order.secrets:type_name -> carillon.agent.v1.Order.SecretsEntry
+	47, // 31: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
+	14, // 32: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
+	14, // 33: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
+	23, // 34: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
+	14, // 35: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
+	25, // 36: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
+	25, // 37: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
+	18, // 38: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
+	24, // 39: carillon.agent.v1.Report.progress:type_name -> carillon.agent.v1.Progress
+	14, // 40: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
+	14, // 41: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
+	28, // 42: carillon.agent.v1.OutputRequest.fires:type_name -> carillon.agent.v1.Fires
+	34, // 43: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
+	35, // 44: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
+	15, // 45: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
+	20, // 46: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
+	21, // 47: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
+	14, // 48: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
+	23, // 49: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
+	36, // 50: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
+	12, // 51: carillon.agent.v1.Batch.signatures:type_name -> carillon.agent.v1.Signature
+	12, // 52: carillon.agent.v1.Batch.fanned:type_name -> carillon.agent.v1.Signature
+	15, // 53: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
+	16, // 54: carillon.agent.v1.Order.SecretsEntry.value:type_name -> carillon.agent.v1.Secret
+	0,  // 55: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	33, // 56: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	37, // 57: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	39, // 58: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
+	41, // 59: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	27, // 60: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	1,  // 61: carillon.agent.v1.Peer.Share:input_type -> carillon.agent.v1.Shared
+	5,  // 62: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	33, // 63: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	38, // 64: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	40, // 65: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
+	42, // 66: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	31, // 67: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	2,  // 68: carillon.agent.v1.Peer.Share:output_type -> carillon.agent.v1.SharedAnswer
+	62, // [62:69] is the sub-list for method output_type
+	55, // [55:62] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -3935,8 +4140,9 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*FromMinion_Inventory)(nil),
 		(*FromMinion_Beat)(nil),
 		(*FromMinion_Fetch)(nil),
+		(*FromMinion_Shared)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[3].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[5].OneofWrappers = []any{
 		(*ToMinion_Welcome)(nil),
 		(*ToMinion_Offer)(nil),
 		(*ToMinion_Ack)(nil),
@@ -3946,20 +4152,21 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_OutputMore)(nil),
 		(*ToMinion_Update)(nil),
 		(*ToMinion_Text)(nil),
+		(*ToMinion_Shared)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[9].OneofWrappers = []any{}
-	file_agentpush_agentpb_agent_proto_msgTypes[31].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[11].OneofWrappers = []any{}
+	file_agentpush_agentpb_agent_proto_msgTypes[33].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[33].OneofWrappers = []any{}
+	file_agentpush_agentpb_agent_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   46,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -130,6 +130,7 @@ const (
 	Peer_Time_FullMethodName     = "/carillon.agent.v1.Peer/Time"
 	Peer_Status_FullMethodName   = "/carillon.agent.v1.Peer/Status"
 	Peer_Output_FullMethodName   = "/carillon.agent.v1.Peer/Output"
+	Peer_Share_FullMethodName    = "/carillon.agent.v1.Peer/Share"
 )
 
 // PeerClient is the client API for Peer service.
@@ -149,6 +150,9 @@ type PeerClient interface {
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 	// Output reads a task's full output from a minion that the callee holds.
 	Output(ctx context.Context, in *OutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[OutputChunk], error)
+	// Share answers tasks of which the callee owns the shards. There is one stream per
+	// pair and direction; answers come in any order.
+	Share(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Shared, SharedAnswer], error)
 }
 
 type peerClient struct {
@@ -221,6 +225,19 @@ func (c *peerClient) Output(ctx context.Context, in *OutputRequest, opts ...grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_OutputClient = grpc.ServerStreamingClient[OutputChunk]
 
+func (c *peerClient) Share(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Shared, SharedAnswer], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Peer_ServiceDesc.Streams[2], Peer_Share_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Shared, SharedAnswer]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_ShareClient = grpc.BidiStreamingClient[Shared, SharedAnswer]
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -238,6 +255,9 @@ type PeerServer interface {
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Output reads a task's full output from a minion that the callee holds.
 	Output(*OutputRequest, grpc.ServerStreamingServer[OutputChunk]) error
+	// Share answers tasks of which the callee owns the shards. There is one stream per
+	// pair and direction; answers come in any order.
+	Share(grpc.BidiStreamingServer[Shared, SharedAnswer]) error
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -262,6 +282,9 @@ func (UnimplementedPeerServer) Status(context.Context, *StatusRequest) (*StatusR
 }
 func (UnimplementedPeerServer) Output(*OutputRequest, grpc.ServerStreamingServer[OutputChunk]) error {
 	return status.Error(codes.Unimplemented, "method Output not implemented")
+}
+func (UnimplementedPeerServer) Share(grpc.BidiStreamingServer[Shared, SharedAnswer]) error {
+	return status.Error(codes.Unimplemented, "method Share not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -356,6 +379,13 @@ func _Peer_Output_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_OutputServer = grpc.ServerStreamingServer[OutputChunk]
 
+func _Peer_Share_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(PeerServer).Share(&grpc.GenericServerStream[Shared, SharedAnswer]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Peer_ShareServer = grpc.BidiStreamingServer[Shared, SharedAnswer]
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -387,6 +417,12 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Output",
 			Handler:       _Peer_Output_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Share",
+			Handler:       _Peer_Share_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "agentpush/agentpb/agent.proto",

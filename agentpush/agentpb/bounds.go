@@ -46,6 +46,10 @@ const (
 	ChunkWeight = 256
 	// MaxFetch is how many texts one message may ask for: as many as one order has.
 	MaxFetch = job.MaxSteps + 1
+	// MaxShared is how many requests of a minion's tasks for shared state may be open at a
+	// time, MaxSharedRequest how many bytes one has.
+	MaxShared        = 1024
+	MaxSharedRequest = 32 << 10
 	// MaxTroubles and MaxTrouble bound what troubles a minion: how many words, and
 	// how long each.
 	MaxTroubles = 8

@@ -14,6 +14,7 @@ import (
 
 	"github.com/carillon-cron/carillon/handler"
 	"github.com/carillon-cron/carillon/handler/protocol"
+	"github.com/carillon-cron/carillon/handler/shared"
 )
 
 // Task is what a handler gets. Zero values are filled in.
@@ -30,6 +31,10 @@ type Task struct {
 	NoItem bool
 	// Checkpoint is what an attempt before has left, encoded as Input. Nil: none has.
 	Checkpoint any
+	// Shared is what the tasks of the run share; nil: nothing yet. Watches are answered at
+	// once, and barriers are open, or broken where Broken says why.
+	Shared *shared.Values
+	Broken map[string]string
 	// CancelAfter, unless 0, has the task cancelled so long after its start, with Cause
 	// (protocol.Cancelled unless it is given).
 	CancelAfter time.Duration
@@ -49,6 +54,8 @@ type Outcome struct {
 	Checkpoint json.RawMessage
 	// Progress are all that were told.
 	Progress []protocol.Line
+	// Barriers are those that it has come to.
+	Barriers []string
 }
 
 // Run runs w for one task of a handler, over a socket, and returns what became of it.
@@ -245,6 +252,10 @@ func (c *Conn) Do(name string, task Task) (Outcome, error) {
 			out.Progress = append(out.Progress, got)
 		case protocol.Checkpoint:
 			out.Checkpoint = got.Checkpoint
+		case protocol.Share:
+			if err := c.share(&task, &out, &got); err != nil {
+				return out, err
+			}
 		case protocol.Done:
 			out.Result, out.Reason, out.Output = got.Result, got.Reason, text.String()
 			out.After = time.Duration(got.After * float64(time.Second))
@@ -253,4 +264,29 @@ func (c *Conn) Do(name string, task Task) (Outcome, error) {
 			return out, fmt.Errorf("a line is of type %q, which handlers do not say", got.Type)
 		}
 	}
+}
+
+// share answers a request for what tasks share.
+func (c *Conn) share(task *Task, out *Outcome, l *protocol.Line) error {
+	if l.Request == nil || l.ID == "" {
+		return fmt.Errorf("a line of type share has no request, or no id: %+v", l)
+	}
+	if task.Shared == nil {
+		task.Shared = &shared.Values{}
+	}
+	a := shared.Answer{Code: shared.CodeOK}
+	switch err := l.Request.Check(); {
+	case err != nil:
+		a = shared.Refusef("%v", err)
+	case l.Request.Op != shared.OpBarrier:
+		if a = task.Shared.Do(l.Request); a.Code == shared.CodeAgain {
+			a.Code = shared.CodeTimeout
+		}
+	default:
+		out.Barriers = append(out.Barriers, l.Request.Key)
+		if why := task.Broken[l.Request.Key]; why != "" {
+			a = shared.Answer{Code: shared.CodeBroken, Reason: why}
+		}
+	}
+	return c.Send(&protocol.Line{Type: protocol.Shared, Task: l.Task, ID: l.ID, Answer: &a})
 }

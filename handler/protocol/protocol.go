@@ -5,6 +5,8 @@ package protocol
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/carillon-cron/carillon/handler/shared"
 )
 
 // Version is the protocol's. A side that does not know the other's says so, and ends.
@@ -13,12 +15,16 @@ const Version = 1
 // MaxLine is how many bytes a line has at most, its end included.
 const MaxLine = 1 << 20
 
+// MaxShares is how many requests of a connection for shared state may be open at a time.
+const MaxShares = 256
+
 // The types of lines that handlers send.
 const (
 	Hello      = "hello"
 	Progress   = "progress"
 	Output     = "output"
 	Checkpoint = "checkpoint"
+	Share      = "share"
 	Done       = "done"
 	Bye        = "bye"
 )
@@ -29,6 +35,7 @@ const (
 	Refused = "refused"
 	Task    = "task"
 	Cancel  = "cancel"
+	Shared  = "shared"
 )
 
 // The results of a line that says done.
@@ -99,6 +106,11 @@ type Line struct {
 	// Of output: stream is 1 or 2; none is 1.
 	Stream int    `json:"stream,omitempty"`
 	Data   string `json:"data,omitempty"`
+
+	// Of share and shared: ID names the request among those of its connection.
+	ID      string          `json:"id,omitempty"`
+	Request *shared.Request `json:"request,omitempty"`
+	Answer  *shared.Answer  `json:"answer,omitempty"`
 
 	// Of done, cancel and refused.
 	Result string `json:"result,omitempty"`

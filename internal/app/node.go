@@ -43,6 +43,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/queues"
 	"github.com/carillon-cron/carillon/internal/recovery"
 	"github.com/carillon-cron/carillon/internal/sealing"
+	"github.com/carillon-cron/carillon/internal/sharing"
 	"github.com/carillon-cron/carillon/internal/update"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -75,6 +76,7 @@ type Node struct {
 	queues  *queues.Dispatch
 	plans   *plans.Keeper
 	fires   *queues.Fires
+	sharing *sharing.Service
 	// notify delivers alerts, sender sends them, by way of egress.
 	notify  *notify.Service
 	sender  *notify.Sender
@@ -285,11 +287,15 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	if err := n.signs.look(loading); err != nil {
 		return err
 	}
+	runs := &openRuns{}
+	if n.sharing, err = sharing.New(sharing.Deps{Keys: n.keys, Store: &sharing.Etcd{Client: n.client, Keys: n.keys}, Runs: runs, Logger: n.log}); err != nil {
+		return err
+	}
 	if n.hub, err = agentpush.New(agentpush.Config{
 		Node: node, SessionBase: rev, MaxMessageExpired: cfg.MaxMessageExpired, TopicDepth: topicDepth,
 		MinVersion: cfg.MinMinionVersion,
 	}, agentpush.Deps{
-		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Signer: n.signs.signer, Signs: n.signs.ready.Load, Revoked: sink.revoked, Texts: newTexts(n.client, n.keys),
+		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Signer: n.signs.signer, Signs: n.signs.ready.Load, Revoked: sink.revoked, Texts: newTexts(n.client, n.keys), Shared: n.sharing,
 		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(toPeers)},
 		Now:             func() time.Time { return time.Unix(0, n.time.Now()) }, Witness: n.time.Witness, Seen: n.past.Told,
 	}); err != nil {
@@ -339,6 +345,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		return err
 	}
 	sink.engine.Store(n.engine)
+	runs.engine.Store(n.engine)
 	provider, err := n.openProvider()
 	if err != nil {
 		return err
@@ -427,6 +434,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("queues", n.queues.Run)
 	background("queuefires", n.fires.Run)
 	background("plans", n.plans.Run)
+	background("sharing", n.sharing.Run)
 	background("notify", n.notify.Run)
 	background("changes", n.control.Watch)
 	background("tokens", n.control.WatchAccess)

@@ -206,7 +206,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.AddCommand(webhookVerbs{a.call}.webhookCommand())
 	root.AddCommand(a.importCommand())
-	root.AddCommand(a.handlersCommand())
+	root.AddCommand(a.handlersCommand(), sharedVerbs{a.call}.kvCommand(), sharedVerbs{a.call}.barrierCommand())
 	if a.opts.OpenEtcd != nil {
 		root.AddCommand(backupVerbs{a.call}.backupCommand(), backupVerbs{a.call}.restoreCommand())
 	}
@@ -298,9 +298,11 @@ func asksNobody(cmd *cobra.Command) bool {
 		return cmd.Parent() == cmd.Root()
 	case "connect":
 		return cmd.Parent().Name() == "handlers"
+	case "kv", "barrier":
+		return true
 	}
 	if !cmd.HasParent() || cmd.Parent().Name() != "backup" {
-		return false
+		return cmd.HasParent() && cmd.Parent().Name() == "kv"
 	}
 	takes := cmd.Name() == "create" || cmd.Name() == "schedule" // by a node, unless it is said where etcd is
 	return !takes || cmd.Flags().Changed("etcd-endpoints") || cmd.Flags().Changed("data-dir")

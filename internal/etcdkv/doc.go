@@ -36,6 +36,8 @@
 //	PREFIX/v1/plans/NS/UPSTREAM/ID            plans that were accepted
 //	PREFIX/v1/plandata/UID/...                their tasks, and what became of them
 //	PREFIX/v1/planstaging/UID                 tasks that are no plan yet, or no more
+//	PREFIX/v1/shared/runs/SHARD/FIRE          what the tasks of an open run share
+//	PREFIX/v1/shared/jobs/JOB                 what all runs of a job share
 //	PREFIX/v1/audit/TIME-ID                   what somebody did
 //	PREFIX/v1/auditchain/segments/SEQ         which records there are, with their hashes
 //	PREFIX/v1/auditchain/head                 where the segments begin and end

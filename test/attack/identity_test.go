@@ -242,6 +242,7 @@ func mayCall() map[protoreflect.FullName]string {
 		"carillon.agent.v1.Peer.Status":    showsNode,
 		"carillon.agent.v1.Peer.Time":      showsNode,
 		"carillon.agent.v1.Peer.Output":    showsNode,
+		"carillon.agent.v1.Peer.Share":     showsNode,
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/handler"
 	"github.com/carillon-cron/carillon/handler/protocol"
+	"github.com/carillon-cron/carillon/handler/shared"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker"
 )
@@ -38,12 +39,16 @@ type conn struct {
 	tasks   map[string]*task
 	last    int
 	leaving bool
+	// shares counts requests for shared state that are being answered.
+	shares int
 }
 
 // task is one that the process has.
 type task struct {
 	call *worker.Call
 	done chan error // has one place
+	// ctx is the call's.
+	ctx context.Context // the lifetime of what is asked for it
 }
 
 // last is how the task of a connection that has gone has ended.
@@ -120,6 +125,11 @@ func (c *conn) line(text []byte, first bool) error {
 				return err
 			}
 		}
+	case protocol.Share:
+		if l.Request == nil || l.ID == "" || len(l.ID) > job.MaxNameLen {
+			return fmt.Errorf("a line of type share has to have a request, and an id of at most %d bytes", job.MaxNameLen)
+		}
+		return c.share(t, &l)
 	case protocol.Done:
 		err, known := resultOf(&l)
 		if !known {
@@ -135,6 +145,43 @@ func (c *conn) line(text []byte, first bool) error {
 	default:
 		return fmt.Errorf("a line is of type %q, which handlers do not say", l.Type)
 	}
+	return nil
+}
+
+// share answers a request for what a task shares with others, in its time.
+func (c *conn) share(t *task, l *protocol.Line) error {
+	answer := func(a shared.Answer) {
+		_ = c.send(&protocol.Line{Type: protocol.Shared, Task: l.Task, ID: l.ID, Answer: &a}) // else it is gone
+	}
+	if t == nil {
+		answer(shared.Refusef("this connection has no task %.40q", l.Task))
+		return nil
+	}
+	c.mu.Lock()
+	full := c.shares >= protocol.MaxShares
+	if !full {
+		c.shares++
+	}
+	c.mu.Unlock()
+	if full {
+		answer(shared.Answer{Code: shared.CodeFull, Reason: fmt.Sprintf("the connection has %d requests open", protocol.MaxShares)})
+		return nil
+	}
+	c.s.wg.Go(func() {
+		ctx, stop := context.WithCancel(t.ctx)
+		defer stop()
+		go func() { // ends with the request
+			select {
+			case <-c.gone:
+				stop()
+			case <-ctx.Done():
+			}
+		}()
+		answer(t.call.Share(ctx, *l.Request))
+		c.mu.Lock()
+		c.shares--
+		c.mu.Unlock()
+	})
 	return nil
 }
 
@@ -242,7 +289,9 @@ func (c *conn) send(l *protocol.Line) error {
 
 // do has the process do a task (S2).
 func (c *conn) do(ctx context.Context, name string, call *worker.Call) error {
-	t := &task{call: call, done: make(chan error, 1)}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	t := &task{call: call, done: make(chan error, 1), ctx: ctx}
 	c.mu.Lock()
 	if c.leaving {
 		c.mu.Unlock()

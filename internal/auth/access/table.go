@@ -32,6 +32,7 @@ func Rules() Table {
 		"carillon.agent.v1.FromMinion.inventory": minion,
 		"carillon.agent.v1.FromMinion.beat":      minion,
 		"carillon.agent.v1.FromMinion.fetch":     minion,
+		"carillon.agent.v1.FromMinion.shared":    minion,
 
 		// A minion takes them from a server whose certificate is a node's.
 		"carillon.agent.v1.ToMinion.welcome":       node,
@@ -43,6 +44,7 @@ func Rules() Table {
 		"carillon.agent.v1.ToMinion.output_more":   node,
 		"carillon.agent.v1.ToMinion.update":        node,
 		"carillon.agent.v1.ToMinion.text":          node,
+		"carillon.agent.v1.ToMinion.shared":        node,
 
 		"carillon.agent.v1.Peer.Link":       node,
 		"carillon.agent.v1.PeerFrame.hello": node,
@@ -51,6 +53,7 @@ func Rules() Table {
 		"carillon.agent.v1.Peer.Status":     node,
 		"carillon.agent.v1.Peer.Time":       node,
 		"carillon.agent.v1.Peer.Output":     node,
+		"carillon.agent.v1.Peer.Share":      node,
 	}
 }
 

@@ -44,7 +44,7 @@ func (f *Finder) Unchain(d *store.Txn, key job.Key, spec *job.Spec) {
 }
 
 // LeaveRecord adds the record by which the shard's owners know what the open
-// fires of a deleted job are of.
+// fires of a deleted job are of, and takes back what its runs have shared.
 // The key must be as it was read: the record says what was due of the job.
 func (f *Finder) LeaveRecord(d *store.Txn, at Place, j *etcdkv.StoredJob) error {
 	record, err := etcdkv.Encode(etcdkv.DeletedJob{
@@ -55,6 +55,7 @@ func (f *Finder) LeaveRecord(d *store.Txn, at Place, j *etcdkv.StoredJob) error 
 	}
 	d.SameAs(string(at.KV.Key), at.KV.ModRevision)
 	d.Put(f.db.Keys.DeletedJob(at.Shard, j.UID), record)
+	d.Remove(f.db.Keys.SharedJob(j.UID))
 	return nil
 }
 

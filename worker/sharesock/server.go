@@ -1,0 +1,239 @@
+package sharesock
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+
+	"github.com/carillon-cron/carillon/handler/shared"
+)
+
+// The bounds of what processes may do (T3).
+const (
+	MaxLine      = 32 << 10
+	MaxConns     = 2048
+	AccountConns = 1024
+	WriteTimeout = 10 * time.Second
+
+	// pathMost is how long the path of a socket may be on Linux.
+	pathMost = 107
+)
+
+// Config says where the socket is.
+type Config struct {
+	// Path is the socket's, Key that of the file with the key of tokens. The directory is
+	// the minion's alone to write.
+	Path, Key string
+}
+
+// Deps is what a Server stands on. Ask must be set.
+type Deps struct {
+	Logger *zap.Logger
+	// Ask answers a request of a task. It may take its time, until ctx ends.
+	Ask func(ctx context.Context, task string, r shared.Request) shared.Answer
+}
+
+// Server serves the socket. Use Listen.
+type Server struct {
+	cfg  Config
+	deps Deps
+	log  *zap.Logger
+	key  []byte
+	l    net.Listener
+	// notes bounds how often a wrong token is logged: anybody can show one.
+	notes *rate.Limiter
+
+	mu sync.Mutex
+	// mu guards conns: how many each account has.
+	conns map[uint32]int
+	all   int
+	wg    sync.WaitGroup
+}
+
+// Listen opens the socket, in the place of one that an earlier process has left.
+func Listen(cfg Config, deps Deps) (*Server, error) {
+	if deps.Logger == nil {
+		deps.Logger = zap.NewNop()
+	}
+	if n := len(cfg.Path); n > pathMost {
+		return nil, fmt.Errorf("the path of the socket, %s, has %d bytes, and may have %d: give a shorter data directory", cfg.Path, n, pathMost)
+	}
+	key, err := openKey(cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(cfg.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("socket of shared state: %w", err)
+	}
+	l, err := net.Listen("unix", cfg.Path)
+	if err != nil {
+		return nil, fmt.Errorf("socket of shared state: %w", err)
+	}
+	mode := os.FileMode(0o600)
+	if os.Geteuid() == 0 {
+		mode = 0o666 // commands run as others: who may ask is seen by token and account
+	}
+	if err := os.Chmod(cfg.Path, mode); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("socket of shared state: %w", err)
+	}
+	return &Server{cfg: cfg, deps: deps, log: deps.Logger.Named("shared"), key: key, l: l, notes: rate.NewLimiter(1, 10), conns: map[uint32]int{}}, nil
+}
+
+// Path is where the socket is.
+func (s *Server) Path() string { return s.cfg.Path }
+
+// Run serves until ctx ends, and all connections have.
+func (s *Server) Run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { _ = s.l.Close() })
+	defer stop()
+	for {
+		c, err := s.l.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				_ = c.Close()
+			}
+			break
+		}
+		if err != nil {
+			s.log.Warn("connection of a task failed", zap.Error(err))
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		s.wg.Go(func() { s.serve(ctx, c) })
+	}
+	s.wg.Wait()
+}
+
+// account is who the kernel says is at the other end.
+func account(nc net.Conn) (uint32, error) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return 0, errors.New("not a socket")
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var asked error
+	if err := raw.Control(func(fd uintptr) { cred, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return 0, err
+	}
+	if asked != nil {
+		return 0, asked
+	}
+	return cred.Uid, nil
+}
+
+// enter counts a connection of an account, unless there are too many.
+func (s *Server) enter(uid uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= MaxConns || s.conns[uid] >= AccountConns {
+		return false
+	}
+	s.all++
+	s.conns[uid]++
+	return true
+}
+
+func (s *Server) leave(uid uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.conns[uid]--; s.conns[uid] == 0 {
+		delete(s.conns, uid)
+	}
+}
+
+func (s *Server) serve(ctx context.Context, nc net.Conn) {
+	defer nc.Close()
+	uid, err := account(nc)
+	if err != nil {
+		s.log.Warn("who is at the other end of a connection is not known", zap.Error(err))
+		return
+	}
+	if !s.enter(uid) {
+		s.tell(nc, shared.Answer{Code: shared.CodeFull, Reason: "the minion has too many connections of tasks"})
+		return
+	}
+	defer s.leave(uid)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
+	lines := make(chan []byte)
+	s.wg.Go(func() {
+		defer cancel() // T4
+		in := bufio.NewScanner(nc)
+		in.Buffer(nil, MaxLine)
+		for in.Scan() {
+			select {
+			case lines <- bytes.Clone(in.Bytes()):
+			case <-ctx.Done():
+				return
+			}
+		}
+		if errors.Is(in.Err(), bufio.ErrTooLong) {
+			s.tell(nc, shared.Refusef("a line has more than %d bytes", MaxLine))
+		}
+	})
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case text := <-lines:
+			a, good := s.answer(ctx, uid, text)
+			if ctx.Err() != nil || !s.tell(nc, a) || !good {
+				return
+			}
+		}
+	}
+}
+
+// answer answers a line. It reports false when the connection is to end.
+func (s *Server) answer(ctx context.Context, uid uint32, text []byte) (shared.Answer, bool) {
+	var ask shared.Ask
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&ask); err != nil {
+		return shared.Refusef("a line is no request: %v", err), false
+	}
+	task, err := s.task(ask.Token, uid)
+	if err != nil {
+		if s.notes.Allow() {
+			s.log.Warn("a process has shown a token that is not its own", zap.Uint32("uid", uid))
+		}
+		return shared.Refusef("%v", err), false
+	}
+	if err := ask.Check(); err != nil {
+		return shared.Refusef("%v", err), true
+	}
+	return s.deps.Ask(ctx, task, ask.Request), true
+}
+
+// tell sends an answer. It reports false when it could not.
+func (s *Server) tell(nc net.Conn, a shared.Answer) bool {
+	text, err := json.Marshal(a)
+	if err != nil {
+		return false
+	}
+	_ = nc.SetWriteDeadline(time.Now().Add(WriteTimeout))
+	_, err = nc.Write(append(text, '\n'))
+	return err == nil
+}
