@@ -169,7 +169,7 @@ func (sv sharedVerbs) watchCommand(state func() (*shared.State, error)) *cobra.C
 			return nil
 		},
 	}
-	cmd.Flags().Int64Var(&known, "known", 0, "the `VERSION` that you know; 0: there was none (default: that of now)")
+	cmd.Flags().Int64Var(&known, "known", 0, "the `VERSION` that you know (0: there was none; default: that of now)")
 	return cmd
 }
 

@@ -12,7 +12,7 @@ import (
 
 // zeroMeansZero are flags whose zero, or empty text, is just that.
 func zeroMeansZero() []string {
-	return []string{"priority", "grace", "lock-delay", "tolerate", "every", "purpose", "known"}
+	return []string{"priority", "grace", "lock-delay", "tolerate", "every", "purpose"}
 }
 
 // insteadOfZero says what to write instead of the zero of a flag. Of the others
