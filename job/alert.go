@@ -31,12 +31,28 @@ const (
 	AlertIndeterminate AlertEvent = "indeterminate"
 	// AlertPaused is a job that was paused since it failed too often.
 	AlertPaused AlertEvent = "paused"
+	// AlertNodeLost is a node that is not there, and has not left in order.
+	AlertNodeLost AlertEvent = "nodeLost"
+	// AlertSiteLost is a site none of whose nodes is there.
+	AlertSiteLost AlertEvent = "siteLost"
+	// AlertMinionLost are minions that are not connected, or get no work.
+	AlertMinionLost AlertEvent = "minionLost"
+	// AlertQuota is etcd's space that is nearly used up: new jobs are refused.
+	AlertQuota AlertEvent = "quota"
 )
 
 // AlertEvents lists the events.
 func AlertEvents() []AlertEvent {
-	return []AlertEvent{AlertFailed, AlertRecovered, AlertLate, AlertMissed, AlertSkipped, AlertDeadline, AlertLongRunning, AlertIndeterminate, AlertPaused}
+	return append([]AlertEvent{AlertFailed, AlertRecovered, AlertLate, AlertMissed, AlertSkipped, AlertDeadline, AlertLongRunning, AlertIndeterminate, AlertPaused}, ClusterEvents()...)
 }
+
+// ClusterEvents are those that are about the cluster, and no job.
+func ClusterEvents() []AlertEvent {
+	return []AlertEvent{AlertNodeLost, AlertSiteLost, AlertMinionLost, AlertQuota}
+}
+
+// OfCluster reports whether the event is about the cluster, and no job.
+func (e AlertEvent) OfCluster() bool { return slices.Contains(ClusterEvents(), e) }
 
 // DefaultAlertEvents are those that a notifier tells of that names none.
 func DefaultAlertEvents() []AlertEvent {
@@ -46,9 +62,9 @@ func DefaultAlertEvents() []AlertEvent {
 // Good reports whether the event is good news.
 func (e AlertEvent) Good() bool { return e == AlertRecovered }
 
-// Troubles reports whether a job is in trouble from that event on, until it recovers.
+// Troubles reports whether a job, or the cluster, is in trouble from that event on, until it recovers.
 func (e AlertEvent) Troubles() bool {
-	return slices.Contains([]AlertEvent{AlertFailed, AlertIndeterminate, AlertMissed}, e)
+	return slices.Contains([]AlertEvent{AlertFailed, AlertIndeterminate, AlertMissed}, e) || e.OfCluster()
 }
 
 // Alert is what somebody is told.
@@ -57,8 +73,10 @@ type Alert struct {
 	ID    string     `json:"id"`
 	Event AlertEvent `json:"event"`
 	// At is when it was noticed.
-	At     time.Time         `json:"at"`
-	Job    Key               `json:"job"`
+	At  time.Time `json:"at"`
+	Job Key       `json:"job"`
+	// About is what it is about, where that is no job: "node n1".
+	About  string            `json:"about,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
 	// Run is the run that it is about, ScheduledAt the instant that it was due.
 	Run         RunID     `json:"run,omitempty"`
@@ -72,6 +90,14 @@ type Alert struct {
 	Trouble string    `json:"trouble,omitempty"`
 	Count   int       `json:"count,omitempty"`
 	Node    NodeID    `json:"node,omitempty"`
+}
+
+// What is what an alert is about, in words.
+func (a *Alert) What() string {
+	if a.About != "" {
+		return a.About
+	}
+	return a.Job.String()
 }
 
 // MaxAlertReason bounds the reason in an alert.

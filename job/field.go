@@ -80,6 +80,13 @@ func specRows() []row[Spec] {
 		{path: "enabled", needs: needSchedule + ", as only that is switched off", met: func(s *Spec) bool { return s.IsEnabled() || scheduled(s) },
 			instead: says[Spec]("give schedule; a job without one starts by hand, or by after, watch or webhook, which `carillon pause` holds back")},
 		{path: "command", zero: "give the program and its arguments"},
+		{path: "stdin", zero: "leave it out for none", needs: "command, with a program", met: func(s *Spec) bool { return len(s.Command) > 0 && process(s) },
+			instead: func(s *Spec) string {
+				if s.Script != nil || len(s.Steps) > 0 {
+					return "write it into the script, as a here-document"
+				}
+				return "give command"
+			}},
 		{path: "script"},
 		{path: "script.interpreter", zero: "leave it out for /bin/sh"},
 		{path: "script.source", zero: "give the text of the script"},
@@ -168,6 +175,9 @@ func specRows() []row[Spec] {
 		{path: "webhook.tokenSha256", zero: "give the SHA-256 of the token, or leave it out for a webhook that is signed"},
 		{path: "webhook.signed"},
 		{path: "webhook.maxPerMinute", zero: "leave it out for " + strconv.Itoa(DefaultHooksPerMinute)},
+		{path: "ping"},
+		{path: "ping.url", zero: "give the check's address, or urlFile"},
+		{path: "ping.urlFile", zero: "leave it out, and give url"},
 		itselfOnly(row[Spec]{path: "idempotent"}),
 	}
 }

@@ -57,6 +57,10 @@ type Spec struct {
 	// Command is the program and its arguments; no shell is involved.
 	// Exactly one of Command, Script, Steps and Dispatch is given.
 	Command []string `json:"command,omitempty"`
+	// Stdin is the standard input of Command. It ends with the end of a line. Rules that
+	// say what may be started see a script of /bin/sh that hands it over. Empty: it has
+	// none.
+	Stdin string `json:"stdin,omitempty"`
 	// Script is a text that an interpreter runs.
 	Script *Script `json:"script,omitempty"`
 	// Steps are several things that are done one after the other.
@@ -146,6 +150,9 @@ type Spec struct {
 	Watch *Watch `json:"watch,omitempty"`
 	// Webhook has the job start when its address is called. Nil: it has none.
 	Webhook *Webhook `json:"webhook,omitempty"`
+	// Ping is a check of healthchecks.io, or of what speaks as it does, that is told when a
+	// run begins, and whether it succeeded or failed. Nil: there is none.
+	Ping *Ping `json:"ping,omitempty"`
 	// Idempotent: running an occurrence twice does no harm, so one whose outcome
 	// cannot be known is tried again, up to three times in all or as often as
 	// Retry says.

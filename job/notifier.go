@@ -19,7 +19,9 @@ type NotifierSpec struct {
 	// Description is for people.
 	Description string `json:"description,omitempty"`
 	// On are the events that it tells of: failed, recovered, late, missed, skipped,
-	// deadline, longRunning, indeterminate, paused. None: all but skipped and longRunning.
+	// deadline, longRunning, indeterminate, paused; and, with everywhere, of the cluster:
+	// nodeLost, siteLost, minionLost, quota. None: all but skipped and longRunning, and
+	// those of the cluster only where all jobs of all namespaces are told of.
 	On []AlertEvent `json:"on,omitempty"`
 	// Everywhere: it tells of jobs of all namespaces, not only of its own. Who writes that
 	// needs the right to edit notifiers of all namespaces.
@@ -174,10 +176,13 @@ func AlertSeverities() []string { return []string{"critical", "error", "warning"
 
 // Events are the events that it tells of.
 func (s *NotifierSpec) Events() []AlertEvent {
-	if len(s.On) == 0 {
-		return DefaultAlertEvents()
+	switch {
+	case len(s.On) > 0:
+		return s.On
+	case s.Everywhere && len(s.Namespaces)+len(s.Jobs)+len(s.Labels) == 0:
+		return append(DefaultAlertEvents(), ClusterEvents()...)
 	}
-	return s.On
+	return DefaultAlertEvents()
 }
 
 // Matches reports whether a notifier tells of a job.
@@ -254,6 +259,8 @@ func (s *NotifierSpec) Validate() []Problem {
 			p.add(entryAt("spec.on", i), "%q is unknown%s (allowed: %s)", e, nearest(string(e), texts(AlertEvents())), strings.Join(texts(AlertEvents()), ", "))
 		} else if slices.Contains(s.On[:i], e) {
 			p.add(entryAt("spec.on", i), "%q is there twice; leave one out", e)
+		} else if e.OfCluster() && !s.Everywhere {
+			p.add(entryAt("spec.on", i), "%q is about the cluster, and no namespace; give everywhere: true", e)
 		}
 	}
 	for _, l := range []struct {

@@ -154,6 +154,7 @@ func (s *Spec) Validate() []Problem {
 	}
 	s.checkWork(&p)
 	s.checkSteps(&p)
+	s.checkStdin(&p)
 	checkEnvValues(&p, s.Env)
 	if s.WorkingDir != "" {
 		checkDir(&p, s.WorkingDir)
@@ -200,6 +201,9 @@ func (s *Spec) checkWindows(p *problems) {
 		p.add("spec.pauseAfterFailures", "%d is out of range; 1 to %d are allowed", s.PauseAfterFailures, MaxPauseAfter)
 	}
 	s.checkConditions(p)
+	if s.Ping != nil {
+		s.Ping.check(p)
+	}
 	if len(s.Calendars) > MaxCalendars {
 		p.add("spec.calendars", "has %d entries; at most %d are allowed", len(s.Calendars), MaxCalendars)
 	}

@@ -208,6 +208,9 @@ type Deps struct {
 	// they were.
 	Roles Roles
 
+	// Ping has a check told of a run. It must not block. Nil: none is.
+	Ping func(job.PingCall)
+
 	// Past holds etcd against what this node has seen of it. Nil: etcd is believed.
 	Past Past
 

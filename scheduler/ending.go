@@ -61,6 +61,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	s.met.endedAs(state)
 	run := s.runOf(f, state, reason)
 	f.run = &run
+	s.pingEnd(f, state, reason)
 	s.record(f)
 	s.endAdmission(f)
 	s.countFailure(f, f.outcome(state))

@@ -319,7 +319,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if len(w.Sensitive) > 0 {
 		secrets = job.WithSensitive(secrets, w.Sensitive)
 	}
-	script := spec.Script
+	command, script := spec.Started()
 	if w.sum != "" {
 		script = &job.Script{Interpreter: script.Interpreter}
 	}
@@ -327,7 +327,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	o := job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
 		Subject: cmp.Or(f.subject, f.author), Author: f.author,
-		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
+		Command: command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
 		Env: env, Secrets: secrets, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), Timeout: spec.EffectiveTimeout(),
 	}
@@ -341,6 +341,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if f.dispatchedAt == 0 {
 		f.dispatchedAt = now
 		f.doubtful = false
+		s.ping(f, job.PingStart, "")
 		s.met.dispatched.Inc()
 		s.met.lateness.Observe(time.Duration(now - f.due()).Seconds())
 	}

@@ -77,9 +77,10 @@ type Node struct {
 	plans   *plans.Keeper
 	fires   *queues.Fires
 	sharing *sharing.Service
-	// notify delivers alerts, sender sends them, by way of egress.
+	// notify delivers alerts, pinger tells checks, sender sends both, by way of egress.
 	notify  *notify.Service
 	sender  *notify.Sender
+	pinger  *notify.Pinger
 	hub     *agentpush.Hub
 	reg     *registry
 	store   *historyetcd.Store
@@ -340,7 +341,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, scheduler.Deps{
 		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: queueMinions{n.hub, n.fires}, History: n.sink, Records: n.store,
 		Schedules: schedule.NewCache(), Roles: roles, Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub, Past: n.past,
-		Beside: n.beside,
+		Beside: n.beside, Ping: n.pinger.Ping,
 	}); err != nil {
 		return err
 	}
@@ -431,6 +432,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("history", n.sink.Run)
 	background("history store", n.store.Run)
 	background("hub", n.hub.Run)
+	background("pings", n.pinger.Run)
 	background("queues", n.queues.Run)
 	background("queuefires", n.fires.Run)
 	background("plans", n.plans.Run)

@@ -23,8 +23,11 @@ func (n *Node) openNotify(calls *egress.Caller, metrics prometheus.Registerer) e
 	now := func() time.Time { return time.Unix(0, n.time.Now()) }
 	n.sender = notify.NewSender(job.NodeID(n.cfg.Node), calls, dir, now)
 	var err error
+	if n.pinger, err = notify.NewPinger(n.sender.Ping, n.log, metrics); err != nil {
+		return err
+	}
 	n.notify, err = notify.New(notify.Config{Keys: n.keys, Shards: n.meta.Shards}, notify.Deps{
-		Client: n.client, Send: n.sender.Send, Closed: n.closedUntil, Logger: n.log, Metrics: metrics, Now: now,
+		Client: n.client, Send: n.sender.Send, Closed: n.closedUntil, Lost: n.lostParts, Logger: n.log, Metrics: metrics, Now: now,
 	})
 	return err
 }

@@ -131,6 +131,7 @@ func (iv *importVerbs) command(k importKind) *cobra.Command {
 	cmd.Flags().StringVar(&iv.opts.User, "user", "", "`ACCOUNT` of what names none (default: the minion's own)")
 	if k.format == importer.Crontab {
 		cmd.Flags().BoolVar(&iv.opts.System, "system", false, "there is a column with the account, as in /etc/crontab")
+		cmd.Flags().StringVar(&iv.opts.MailServer, "mail-server", "", "`HOST:PORT` by which a notifier mails the failures of jobs to whom MAILTO names (default: nobody is told)")
 	}
 	cmd.Flags().StringVar(&iv.dir, "out", "", "`DIR` in which each job gets a file (default: all go to stdout)")
 	cmd.Flags().BoolVar(&iv.overwrite, "overwrite", false, "with --out, also replace files that have been changed since")

@@ -65,6 +65,14 @@ func (jv jobVerbs) jobText(ctx context.Context, v api.Job) error {
 		f.add("Watches key", s.Watch.Key)
 	}
 	f.add("Command", commandText(s))
+	if line, more, _ := strings.Cut(s.Stdin, "\n"); strings.TrimSpace(more) != "" {
+		f.add("Stdin", line+" ...")
+	} else {
+		f.add("Stdin", line)
+	}
+	if s.Ping != nil {
+		f.add("Ping", cmp.Or(s.Ping.URL, "file "+s.Ping.URLFile))
+	}
 	f.add("Dispatch", dispatchText(v.Namespace, s.Dispatch))
 	for i := range s.Params {
 		f.add("Param "+s.Params[i].Name, paramText(&s.Params[i]))

@@ -157,7 +157,7 @@ func (nv notifierVerbs) show(cmd *cobra.Command, name string) error {
 		t := newTabs(nv.out)
 		fmt.Fprintln(t, "ALERT\tAT\tJOB\tEVENT\tSTATE\tTRIES\tERROR")
 		for _, d := range v.Deliveries[:min(maxShown, len(v.Deliveries))] {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", d.Alert.ID, nv.stamp(d.Alert.At), d.Alert.Job, d.Alert.Event, d.State, d.Attempts, orDash(d.Error))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", d.Alert.ID, nv.stamp(d.Alert.At), d.Alert.What(), d.Alert.Event, d.State, d.Attempts, orDash(d.Error))
 		}
 		return t.Flush()
 	})

@@ -162,7 +162,8 @@ func (b *Bounds) admittingStarts(user string, starts []Start) (*Bounds, error) {
 // OrderOf returns what a start of a job has a minion start.
 func OrderOf(spec *job.Spec, plan *job.Plan) *job.Order {
 	texts, secrets := spec.Variables()
-	o := &job.Order{Command: spec.Command, Script: spec.Script, Steps: plan.Steps, WorkingDir: spec.WorkingDir, User: plan.User, Env: texts, Secrets: secrets}
+	command, script := spec.Started()
+	o := &job.Order{Command: command, Script: script, Steps: plan.Steps, WorkingDir: spec.WorkingDir, User: plan.User, Env: texts, Secrets: secrets}
 	o.Secrets = job.WithSensitive(o.Secrets, plan.Sensitive)
 	if len(plan.Params) > 0 {
 		if o.Env == nil {

@@ -40,6 +40,17 @@ func TestNotifiers(t *testing.T) {
 	if _, err := e.Apply(t.Context(), "f", encode(t, quiet), false); err == nil || !strings.Contains(err.Error(), `spec.quiet[0]: there is no calendar "night" in namespace "ops"`) {
 		t.Errorf("a calendar that there is not: %v", err)
 	}
+	e.apply(t, manifest.Object{Kind: job.KindCalendar, Metadata: job.Metadata{Namespace: "ops", Name: "night"}, Calendar: job.CalendarSpec{Closed: []string{"12-25"}}})
+	e.apply(t, quiet)
+	if err := e.DeleteCalendar(t.Context(), jobNamed("night")); !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), "calendar ops/night is named by 1 notifier (ops/quiet); change that first") {
+		t.Errorf("a calendar that a notifier keeps to is deleted: %v", err)
+	}
+	if err := e.DeleteNotifier(t.Context(), jobNamed("quiet")); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.DeleteCalendar(t.Context(), jobNamed("night")); err != nil {
+		t.Error(err)
+	}
 	key := jobNamed("oncall")
 	at := time.Now().UTC().Truncate(time.Second)
 	for i, state := range []job.DeliveryState{job.DeliveryDelivered, job.DeliveryRetrying, job.DeliveryFailed} {

@@ -59,6 +59,12 @@ func (k Keys) ParseDelivery(key string) (notifier job.Key, alert string, ok bool
 	return job.Key{Namespace: parts[0], Name: parts[1]}, parts[2], true
 }
 
+// LostParts is the prefix of the parts of the cluster that are lost, as people were told.
+func (k Keys) LostParts() string { return k.Alerts() + "lost/" }
+
+// LostPart is the key of parts that were told to be lost by one alert.
+func (k Keys) LostPart(alert string) string { return k.LostParts() + alert }
+
 // Troubles is the prefix of the jobs of a shard that are in trouble, as people were told.
 func (k Keys) Troubles(s job.ShardID) string { return k.root + "troubles/" + shardText(s) + "/" }
 

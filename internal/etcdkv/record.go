@@ -101,6 +101,13 @@ type StoredDelivery struct {
 	job.Delivery
 }
 
+// LostParts are parts of the cluster that people were told are lost, by one alert.
+type LostParts struct {
+	Schema int       `json:"schema"`
+	Alert  job.Alert `json:"alert"`
+	Names  []string  `json:"names"`
+}
+
 // Trouble says that a job is in trouble, as people were told.
 type Trouble struct {
 	Schema int `json:"schema"`

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"fmt"
+	"net/mail"
 	"path"
 	"regexp"
 	"slices"
@@ -30,6 +31,9 @@ type crontab struct {
 	zoned  bool
 	jitter job.Duration
 	shell  string
+	// mailTo and mailFrom are as they stand there; mailAt is where.
+	mailTo, mailFrom string
+	mailAt           place
 	// comment are the lines of comment above.
 	comment []string
 	// told are the notes that are told once of a file.
@@ -167,11 +171,24 @@ func (c *crontab) variable(at place, name, value string) {
 		}
 		c.shell, c.vars[name] = value, value
 	case "MAILTO", "MAILFROM", "CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING":
+		switch name {
+		case "MAILTO":
+			c.mailTo, c.mailAt = value, at
+		case "MAILFROM":
+			c.mailFrom = value
+		}
+		if c.opts.MailServer != "" && (name == "MAILFROM" || name == "MAILTO" && value != "" && mailAddresses(value) != nil) {
+			return
+		}
 		if name == "MAILTO" && value == "" {
 			c.kept(at, "MAILTO is empty: no output is mailed; `carillon logs JOB` shows it")
 			return
 		}
-		c.notPossible(at, "%s=%s: no output is mailed; it stays with the run, where `carillon logs JOB` shows it, and carillon_alerts_total and `carillon runs` tell of failures", name, value)
+		hint := ""
+		if name == "MAILTO" && mailAddresses(value) != nil {
+			hint = "; --mail-server HOST:PORT makes a notifier of it, which tells of failures"
+		}
+		c.notPossible(at, "%s=%s: no output is mailed; it stays with the run, where `carillon logs JOB` shows it, and `carillon runs` tells of failures%s", name, value, hint)
 	case "CRON_TZ":
 		if err := schedule.CheckZone(value); err != nil {
 			c.notPossible(at, "CRON_TZ=%s: %v; lines below keep the zone that held before", value, err)
@@ -322,6 +339,7 @@ func (c *crontab) job(e *entry) {
 	if shell == "" {
 		shell = cronShell
 	}
+	c.mail(d)
 	c.environment(d, e, shell)
 	c.command(d, e, shell, command, stdin, hasStdin)
 	if c.opts.Target == "" {
@@ -330,6 +348,52 @@ func (c *crontab) job(e *entry) {
 	if strings.Contains(command, "run-parts ") {
 		c.kept(e.at, "run-parts stays: the scripts of its directory are those of the minion, and one run is all of them")
 	}
+}
+
+// mailLabel is what jobs have whose failures are mailed.
+const mailLabel = "mailto"
+
+// mailAddresses reads MAILTO; nil: it has none that a mail server takes, as with the names
+// of accounts.
+func mailAddresses(value string) []string {
+	var all []string
+	for text := range strings.SplitSeq(value, ",") {
+		at, err := mail.ParseAddress(strings.TrimSpace(text))
+		if err != nil {
+			return nil
+		}
+		all = append(all, at.Address)
+	}
+	return all
+}
+
+// mail has failures of a job mailed to whom cron mails its output.
+func (c *crontab) mail(d *draft) {
+	to := mailAddresses(c.mailTo)
+	if c.opts.MailServer == "" || len(to) == 0 {
+		return
+	}
+	from := c.mailFrom
+	if _, err := mail.ParseAddress(from); err != nil {
+		from = "carillon" + to[0][strings.LastIndexByte(to[0], '@'):]
+	}
+	key := from + " " + strings.Join(to, ",")
+	name, known := c.mails[key]
+	if !known {
+		local, _, _ := strings.Cut(to[0], "@")
+		name = c.name("mail-" + local)
+		c.mails[key] = name
+		n := &draft{
+			at: c.mailAt, kind: job.KindNotifier, meta: job.Metadata{Namespace: c.opts.Namespace, Name: name, Annotations: map[string]string{annotationFrom: c.file}},
+			notifier: job.NotifierSpec{
+				Labels: map[string]string{mailLabel: name}, Email: &job.EmailReceiver{Server: c.opts.MailServer, From: from, To: to},
+			},
+			said: "mails to " + strings.Join(to, ", ") + " what becomes of jobs that have the label " + mailLabel + "=" + name,
+		}
+		c.drafts = append(c.drafts, n)
+		c.approximated(c.mailAt, "MAILTO=%s: cron mails all output; notifier %s mails failures and recoveries, and output stays with the run", c.mailTo, name)
+	}
+	d.meta.Labels = map[string]string{mailLabel: name}
 }
 
 // description joins the comments above a line, without headings and rulers.
@@ -373,9 +437,14 @@ func (c *crontab) command(d *draft, e *entry, shell, command string, stdin []str
 		}
 	}
 	if hasStdin {
-		if !posix || strings.HasSuffix(command, `\`) {
+		text := strings.Join(stdin, "\n") + "\n"
+		switch {
+		case !strings.Contains(command, "{{") && len(text) <= job.MaxStdin:
+			c.kept(e.at, "what is behind the first %% of job %s is its stdin", d.meta.Name)
+			d.spec.Stdin = text
+		case !posix || strings.HasSuffix(command, `\`):
 			c.notPossible(e.at, "the text behind %% cannot be given to the standard input of job %s by %s; write it to a file, and < FILE into the command", d.meta.Name, shell)
-		} else {
+		default:
 			c.kept(e.at, "what is behind the first %% of job %s is its standard input, as a here-document", d.meta.Name)
 			end := endOf(stdin)
 			text := "{\n" + command + "\n} <<'" + end + "'\n"

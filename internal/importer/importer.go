@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -52,6 +53,9 @@ type Options struct {
 	Target string
 	// User is the account of what names none. Empty: the minion's own.
 	User string
+	// MailServer is by which notifiers mail that stand for MAILTO, as host:port. Empty:
+	// none is made.
+	MailServer string
 	// System: crontabs have a column with the account, as /etc/crontab has.
 	System bool
 }
@@ -69,6 +73,11 @@ func (o *Options) Check() error {
 	if o.User != "" {
 		if err := job.CheckAccount(o.User); err != nil {
 			return fmt.Errorf("user: %w", err)
+		}
+	}
+	if o.MailServer != "" {
+		if host, port, err := net.SplitHostPort(o.MailServer); err != nil || host == "" || port == "" {
+			return fmt.Errorf("mail server %q: give host and port, as in smtp.example.org:587", o.MailServer)
 		}
 	}
 	if o.Target != "" {
@@ -147,7 +156,7 @@ func Import(format Format, sources []Source, o Options) (Result, error) {
 	if !ok {
 		return Result{}, fmt.Errorf("format %q is unknown", string(format))
 	}
-	b := &book{opts: o, names: map[string]int{}, files: map[string]int{}, told: map[string]bool{}}
+	b := &book{opts: o, names: map[string]int{}, files: map[string]int{}, told: map[string]bool{}, mails: map[string]string{}}
 	for i, s := range sources {
 		if _, twice := b.files[s.Name]; !twice {
 			b.files[s.Name] = i
@@ -176,6 +185,8 @@ type draft struct {
 	kind string
 	meta job.Metadata
 	spec job.Spec
+	// notifier is what a notifier is; spec is not used then.
+	notifier job.NotifierSpec
 	// said is what the report tells of it beside its name.
 	said string
 }
@@ -189,6 +200,8 @@ type book struct {
 	notes  []Note
 	// told are the notes that are told once.
 	told map[string]bool
+	// mails are the notifiers that mail, by whom and from whom.
+	mails map[string]string
 }
 
 func (b *book) note(at place, v Verdict, format string, args ...any) {
@@ -279,13 +292,16 @@ func (b *book) result() Result {
 	for _, d := range b.drafts {
 		d.spec.TimeZone = movingZone(&d.spec)
 		o := manifest.Object{Kind: d.kind, Metadata: d.meta, Spec: d.spec}
+		if d.kind == job.KindNotifier {
+			o.Spec, o.Notifier = job.Spec{}, d.notifier
+		}
 		objects, err := again(o)
 		if err != nil {
-			b.leftOut(d.at, "job %s: %s", d.meta.Name, problemsOf(err))
+			b.leftOut(d.at, "%s %s: %s", strings.ToLower(d.kind), d.meta.Name, problemsOf(err))
 			continue
 		}
 		out.Objects = append(out.Objects, objects...)
-		b.kept(d.at, "job %s: %s", d.meta.Name, cmp.Or(d.said, b.words(&objects[0])))
+		b.kept(d.at, "%s %s: %s", strings.ToLower(d.kind), d.meta.Name, cmp.Or(d.said, b.words(&objects[0])))
 	}
 	slices.SortStableFunc(b.notes, func(x, y Note) int {
 		return cmp.Or(cmp.Compare(b.files[x.File], b.files[y.File]), cmp.Compare(x.Line, y.Line))

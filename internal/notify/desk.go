@@ -398,10 +398,8 @@ func (d *desk) send(ctx context.Context, all []*job.Delivery) error {
 	id := all[0].Message
 	if id == "" {
 		id = messageID(all)
-		if len(all) > 1 { // N4
-			if err := d.turn(ctx, all, func(v *job.Delivery) { v.State, v.Message = job.DeliverySending, id }); err != nil {
-				return err
-			}
+		if err := d.turn(ctx, all, func(v *job.Delivery) { v.State, v.Message = job.DeliverySending, id }); err != nil { // N4
+			return err
 		}
 	}
 	alerts := make([]job.Alert, len(all))

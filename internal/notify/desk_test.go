@@ -50,6 +50,8 @@ type cluster struct {
 	mu   sync.Mutex
 	sent []message.Message
 	fail func(m *message.Message) error
+	// hangs, if it is there, is called without the lock, in the place of all else.
+	hangs func(ctx context.Context, m *message.Message) error
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -59,8 +61,12 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-func (c *cluster) send(_ context.Context, _ *job.Notifier, m *message.Message) error {
+func (c *cluster) send(ctx context.Context, _ *job.Notifier, m *message.Message) error {
 	c.mu.Lock()
+	if hangs := c.hangs; hangs != nil {
+		c.mu.Unlock()
+		return hangs(ctx, m)
+	}
 	defer c.mu.Unlock()
 	if c.fail != nil {
 		if err := c.fail(m); err != nil {
@@ -75,6 +81,12 @@ func (c *cluster) failing(fail func(*message.Message) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fail = fail
+}
+
+func (c *cluster) sending(hangs func(context.Context, *message.Message) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hangs = hangs
 }
 
 func (c *cluster) messages() []message.Message {
@@ -274,6 +286,40 @@ func TestN4_Groups(t *testing.T) {
 	got := c.messages()
 	if len(got) != 2 || len(got[0].Alerts) != 2 || got[0].ID != tried[0].ID || len(got[1].Alerts) != 1 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestN4_One: an alert that was sent alone, and of which the answer was lost with its
+// owner, is not told together with those that came later.
+func TestN4_One(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	to := c.notifier(job.NotifierSpec{GroupFor: job.Duration(time.Minute)})
+	tried := make(chan message.Message, 10)
+	hang := make(chan struct{})
+	c.sending(func(ctx context.Context, m *message.Message) error {
+		tried <- *m
+		select {
+		case <-hang:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	stop := c.node()
+	c.note(to, "a")
+	c.until(to, "a", job.DeliveryPending)
+	c.forward(time.Minute, to)
+	first := <-tried
+	stop()
+	close(hang)
+	c.note(to, "b")
+	c.node()
+	c.until(to, "a", job.DeliveryDelivered)
+	c.forward(time.Hour, to)
+	c.until(to, "b", job.DeliveryDelivered)
+	if again := <-tried; again.ID != first.ID || len(again.Alerts) != 1 {
+		t.Errorf("first %s, then %s with %d alerts", first.ID, again.ID, len(again.Alerts))
 	}
 }
 

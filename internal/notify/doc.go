@@ -20,6 +20,13 @@
 //
 // Which state may follow which is one table (state.go).
 //
+// What is about the cluster itself, nodes, sites and minions that are lost and etcd's space,
+// the owner of the first hash shard looks for (lookout.go), in the same way: it remembers
+// what was told in the transaction that writes the notes.
+//
+// Checks of jobs (`ping`) are told by the node that owns the job, from memory (ping.go):
+// who keeps a check notices itself that it hears nothing.
+//
 // # Invariants
 //
 //	N1  An alert has one id, by the run and the event, whoever notes it and how often. A
@@ -62,5 +69,5 @@
 //
 // Exactly once. An order of alerts over the notifiers of a cluster. That a receiver gets
 // what waited beyond MaxOpen. That a job's trouble is remembered when it is moved to
-// another shard: its recovery is not told then.
+// another shard: its recovery is not told then. That a check is told of each run.
 package notify

@@ -129,7 +129,7 @@ func (s *Sender) pagerDuty(ctx context.Context, n *job.Notifier, r *job.PagerDut
 		if a.Event.Good() {
 			v["event_action"] = "resolve"
 		} else {
-			summary := a.Job.String() + " " + message.Wording(a.Event)
+			summary := a.What() + " " + message.Wording(a.Event)
 			if a.Reason != "" {
 				summary += ": " + a.Reason
 			}
@@ -137,7 +137,7 @@ func (s *Sender) pagerDuty(ctx context.Context, n *job.Notifier, r *job.PagerDut
 				summary = summary[:1024]
 			}
 			v["payload"] = map[string]any{
-				"summary": strings.ToValidUTF8(summary, "?"), "source": a.Job.String(), "severity": severity, "timestamp": a.At.Format(time.RFC3339Nano),
+				"summary": strings.ToValidUTF8(summary, "?"), "source": a.What(), "severity": severity, "timestamp": a.At.Format(time.RFC3339Nano),
 				"component": a.Job.Name, "group": a.Job.Namespace, "class": string(a.Event), "custom_details": a,
 			}
 		}
@@ -172,11 +172,14 @@ func (s *Sender) alertmanager(ctx context.Context, n *job.Notifier, r *job.Alert
 		}
 		v := one{
 			Labels:      map[string]string{"alertname": name, "namespace": a.Job.Namespace, "job": a.Job.Name, "notifier": n.Key().String()},
-			Annotations: map[string]string{"summary": a.Job.String() + " " + message.Wording(a.Event), "description": a.Reason, "run": string(a.Run), "event": string(a.Event), "id": a.ID},
+			Annotations: map[string]string{"summary": a.What() + " " + message.Wording(a.Event), "description": a.Reason, "run": string(a.Run), "event": string(a.Event), "id": a.ID},
 			StartsAt:    a.At, EndsAt: a.At.Add(firing),
 		}
 		if !a.Since.IsZero() {
 			v.StartsAt = a.Since
+		}
+		if a.About != "" { // no job
+			v.Labels = map[string]string{"alertname": "CarillonCluster", "about": a.About, "notifier": n.Key().String()}
 		}
 		for k, l := range a.Labels {
 			v.Labels["label_"+labelName(k)] = l

@@ -32,6 +32,9 @@ type Deps struct {
 	Client *clientv3.Client
 	// Send sends a message; Sender does.
 	Send func(context.Context, *job.Notifier, *message.Message) error
+	// Lost tells which parts of the cluster are lost, right now. Nil: nobody is told of
+	// the cluster.
+	Lost func(context.Context) ([]Lost, error)
 	// Closed tells until when a calendar is closed; zero: it is open. Nil: all are.
 	Closed  func(calendar job.Key, at time.Time) time.Time
 	Logger  *zap.Logger
@@ -152,6 +155,12 @@ func (r *running) end() {
 // lock is lost or passed on, and returns when all has ended.
 func (s *Service) Hold(ctx context.Context, id job.ShardID, own Owned) {
 	here := map[job.Key]*running{}
+	if id == 0 && s.deps.Lost != nil {
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		l := &lookout{s: s, own: own, log: s.log}
+		wg.Go(func() { l.run(ctx) })
+	}
 	defer func() {
 		for _, r := range here {
 			r.stop()

@@ -88,6 +88,18 @@ func (f fake) Pauses(context.Context) ([]api.Pause, error) {
 func (f fake) Calendars(context.Context, string) ([]job.Calendar, error) {
 	return []job.Calendar{{Metadata: job.Metadata{Namespace: "ops", Name: "bank"}, Spec: job.CalendarSpec{Closed: []string{"12-25 " + hostile}}}}, f.err
 }
+func (f fake) Notifiers(context.Context, string) ([]api.Notifier, error) {
+	n := api.Notifier{Notifier: job.Notifier{Metadata: job.Metadata{Namespace: "ops", Name: "oncall"}, Spec: job.NotifierSpec{Everywhere: true, Slack: &job.SlackReceiver{}}}}
+	n.Waiting, n.Failing, n.Failed, n.Error = 3, 2, 7, hostile
+	return []api.Notifier{n}, f.err
+}
+func (f fake) Notifier(_ context.Context, key job.Key) (api.NotifierDetail, error) {
+	all, err := f.Notifiers(context.Background(), "")
+	return api.NotifierDetail{Notifier: all[0], Deliveries: []job.Delivery{
+		{State: job.DeliveryRetrying, Attempts: 4, Error: hostile, Alert: job.Alert{ID: "alert_1", Event: job.AlertFailed, Job: job.Key{Namespace: "ops", Name: "one"}, Run: "abcd-0123456789abcdef", Reason: hostile, At: time.Now()}},
+		{State: job.DeliveryDelivered, Alert: job.Alert{ID: "alert_2", Event: job.AlertNodeLost, About: "node " + hostile, At: time.Now()}},
+	}}, err
+}
 func (f fake) Scripts(context.Context, string) ([]job.SavedScript, error) {
 	return []job.SavedScript{{Metadata: job.Metadata{Namespace: "ops", Name: "tidy"}, Version: 3, SHA256: "0123456789abcdef"}}, f.err
 }
@@ -242,6 +254,8 @@ func TestPages(t *testing.T) {
 		"/jobs":                       {"ops/one", "every minute", "▶ 2", "/runs/abcd-0123456789abcdef", `data-topics="jobs runs"`},
 		"/pauses":                     {"job ops/one", "it is resumed", "ada"},
 		"/calendars":                  {"ops/bank", "1 day", "12-25"},
+		"/notifiers":                  {"ops/oncall", "slack", "of all namespaces", "3, 2 tried in vain", "nodeLost", "/notifiers/ops/oncall"},
+		"/notifiers/ops/oncall":       {"Notifier ops/oncall", "retrying", "/jobs/ops/one", "/runs/abcd-0123456789abcdef", "is lost", "alert_2"},
 		"/scripts":                    {"ops/tidy", "0123456789ab"},
 		"/secrets":                    {"ops/pg", "1 key", "age1x"},
 		"/doctor":                     {"clocks", "▲ warn", "set them"},

@@ -49,6 +49,7 @@ type cluster struct {
 	client     *clientv3.Client
 	takeovers  *takeovers
 	network    *network
+	receivers  map[string]*receiver // of alerts, by their notifiers
 
 	// size is the index of sizes that the cluster has; leastMoves is how many
 	// shards had to move since.
@@ -132,8 +133,8 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		case i < schedulerCount:
 			args = append(args, c.ownArguments(i, net.JoinHostPort(network.etcd(), strconv.Itoa(inside[2*i])), net.JoinHostPort(network.etcd(), strconv.Itoa(inside[2*i+1])))...)
 		}
-		if s.queues != "" {
-			args = append(args, "--egress-allow", "127.0.0.1/32") // the upstream of plans is on this host
+		if s.queues != "" || s.receivers {
+			args = append(args, "--egress-allow", "127.0.0.1/32") // who is called is on this host
 		}
 		if s.grace > 0 {
 			args = append(args, "--misfire-grace", s.grace.String())

@@ -99,6 +99,12 @@
 // and etcd servers are killed in turn until it has ended. Memory has to stay flat (planlarge.go).
 // A campaign leaves it out.
 //
+// In notify jobs fail and recover, and four receivers are told of it, signed: one takes all,
+// one dies and one hangs now and then, and one of all kinds is told several alerts at once;
+// nodes, two at a time, and minions die meanwhile. Whatever the records make an alert has to
+// be taken by each receiver at least once, always in the same message, under an id that is of
+// the run and the event; nothing else may be told (alerts.go).
+//
 // A scenario is a file that disturbs; the rest is shared.
 //
 // # Probes

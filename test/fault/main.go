@@ -131,6 +131,10 @@ func command(args []string, stdout, stderr io.Writer) int {
 		res, err := runPlans(ctx, o, stderr)
 		return verdictCode(&o, res, err, stdout, stderr)
 	}
+	if o.scenario == notifyScenario && len(o.parts) == 0 {
+		res, err := runNotify(ctx, o, stderr)
+		return verdictCode(&o, res, err, stdout, stderr)
+	}
 	if len(o.parts) > 0 {
 		fmt.Fprintln(stderr, "fault: -part goes with -scenario", dispatchScenario)
 		return 2

@@ -46,6 +46,8 @@ type scenario struct {
 	alone bool
 	// queues are what the workers work on; see worker --queue.
 	queues string
+	// receivers: there are receivers of alerts on this host; see alerts.go.
+	receivers bool
 	// soak: memory, goroutines and etcd's size are watched, and have to stay flat.
 	soak bool
 }
@@ -102,6 +104,7 @@ func scenarios() map[string]scenario {
 		"embedded":         {disturb: disturbAny(ownFaults()), each: ownFaults(), own: true},
 		planScenario:       {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see upstream.go
 		planLargeScenario:  {disturb: disturbAny(largeFaults()), members: 3, queues: largeQueues(), workers: largeWorkers, alone: true},        // see planlarge.go
+		notifyScenario:     {disturb: disturbAny(notifyFaults()), each: notifyFaults(), receivers: true},                                       // see alerts.go
 		"clock":            {disturb: stepClock, early: clockErr},
 		"herd":             {disturb: killScheduler, herd: 20},
 		"overload":         {disturb: killScheduler, times: 10, grace: 5 * time.Second},

@@ -29,8 +29,8 @@ func (lib *Set) Calendars(ctx context.Context, namespace string) ([]job.Calendar
 	return out, nil
 }
 
-// DeleteCalendar removes a calendar. One that a job names is kept: the error
-// wraps job.ErrConflict then.
+// DeleteCalendar removes a calendar. One that a job or a notifier names is kept: the
+// error wraps job.ErrConflict then.
 func (lib *Set) DeleteCalendar(ctx context.Context, key job.Key) error {
 	doing := "delete calendar " + key.String()
 	kv, err := lib.db.Get(ctx, doing, lib.db.Keys.Calendar(key))
@@ -40,7 +40,7 @@ func (lib *Set) DeleteCalendar(ctx context.Context, key job.Key) error {
 	if kv == nil {
 		return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
 	}
-	var users []job.Key
+	var users, tellers []job.Key
 	err = lib.db.List(ctx, doing, lib.db.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		stored, err := store.Decode[etcdkv.StoredJob](kv)
 		if err == nil && slices.Contains(stored.Spec.CalendarKeys(stored.Namespace), key) {
@@ -51,8 +51,18 @@ func (lib *Set) DeleteCalendar(ctx context.Context, key job.Key) error {
 	if err != nil {
 		return err
 	}
-	if len(users) > 0 {
-		return &UsedError{Thing: "calendar " + key.String(), By: users}
+	err = lib.db.List(ctx, doing, lib.db.Keys.Notifiers(), func(kv *mvccpb.KeyValue) error {
+		stored, err := store.Decode[etcdkv.StoredNotifier](kv)
+		if err == nil && slices.Contains(stored.Spec.QuietKeys(stored.Namespace), key) {
+			tellers = append(tellers, stored.Key())
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if used := (&UsedError{Thing: "calendar " + key.String(), By: users, Notifiers: tellers}); used.Users() > 0 {
+		return used
 	}
 	var d store.Txn
 	d.SameAs(lib.db.Keys.Calendar(key), kv.ModRevision)

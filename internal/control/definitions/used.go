@@ -8,7 +8,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// UsedError says which jobs and queues keep a thing from being removed. It wraps
+// UsedError says which jobs, queues and notifiers keep a thing from being removed. It wraps
 // job.ErrConflict.
 type UsedError struct {
 	// Thing is what is kept, as "script default/df".
@@ -16,11 +16,14 @@ type UsedError struct {
 	// By are the jobs; Passing: they were made for one run each.
 	By      []job.Key
 	Passing bool
-	// Queues are the queues that do.
-	Queues []job.Key
+	// Queues and Notifiers are those that do.
+	Queues, Notifiers []job.Key
 	// Hidden: there are others, of which the reader is told nothing.
 	Hidden bool
 }
+
+// Users is how many of them there are.
+func (e *UsedError) Users() int { return len(e.By) + len(e.Queues) + len(e.Notifiers) }
 
 // Unwrap returns job.ErrConflict.
 func (*UsedError) Unwrap() error { return job.ErrConflict }
@@ -28,8 +31,8 @@ func (*UsedError) Unwrap() error { return job.ErrConflict }
 // Error implements error.
 func (e *UsedError) Error() string {
 	const most = 3
-	if len(e.By)+len(e.Queues) == 0 {
-		return fmt.Sprintf("%s is named by jobs that you may not read; ask who may: %v", e.Thing, job.ErrConflict)
+	if e.Users() == 0 {
+		return fmt.Sprintf("%s is named by others that you may not read; ask who may: %v", e.Thing, job.ErrConflict)
 	}
 	what := "job"
 	if e.Passing {
@@ -39,7 +42,7 @@ func (e *UsedError) Error() string {
 	for _, p := range []struct {
 		what string
 		keys []job.Key
-	}{{what, e.By}, {"queue", e.Queues}} {
+	}{{what, e.By}, {"queue", e.Queues}, {"notifier", e.Notifiers}} {
 		names := make([]string, len(p.keys))
 		for i, k := range p.keys {
 			names[i] = k.String()

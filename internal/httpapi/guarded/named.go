@@ -144,6 +144,11 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 // needTold wants the right to read the runs that a notifier tells of: whoever says to whom
 // it tells them gets to know them, be it one that others have made.
 func (c *Control) needTold(s policy.Sight, o *manifest.Object) error {
+	if o.Kind == job.KindJob && o.Spec.Ping != nil {
+		if err := s.Need(rights.Request{Verb: rights.Read, Kind: rights.Runs, Namespace: o.Metadata.Namespace, Labels: o.Metadata.Labels}, nil); err != nil {
+			return fmt.Errorf("job %s pings a check about its runs: %w", o.Metadata.Key(), err)
+		}
+	}
 	if o.Kind != job.KindNotifier {
 		return nil
 	}
@@ -153,6 +158,15 @@ func (c *Control) needTold(s policy.Sight, o *manifest.Object) error {
 	}
 	if err := s.Need(r, nil); err != nil {
 		return fmt.Errorf("notifier %s tells its receiver of runs: %w", o.Metadata.Key(), err)
+	}
+	for _, e := range o.Notifier.Events() {
+		kind, ok := map[job.AlertEvent]rights.Kind{job.AlertNodeLost: rights.Nodes, job.AlertSiteLost: rights.Nodes, job.AlertMinionLost: rights.Minions, job.AlertQuota: rights.Cluster}[e]
+		if !ok {
+			continue
+		}
+		if err := s.Need(rights.Request{Verb: rights.Read, Kind: kind}, nil); err != nil {
+			return fmt.Errorf("notifier %s tells its receiver of %s: %w", o.Metadata.Key(), kind, err)
+		}
 	}
 	return nil
 }
@@ -178,7 +192,8 @@ func (c *Control) needWatch(ctx context.Context, s policy.Sight, o *manifest.Obj
 	return nil
 }
 
-// used leaves jobs that the caller may not read out of what keeps a thing.
+// used leaves jobs, queues and notifiers that the caller may not read out of what keeps a
+// thing.
 func (c *Control) used(ctx context.Context, err error) error {
 	var used *definitions.UsedError
 	if !errors.As(err, &used) {
@@ -189,11 +204,16 @@ func (c *Control) used(ctx context.Context, err error) error {
 	if failed != nil {
 		return failed
 	}
-	queues, failed := c.shownQueues(ctx, used.Queues)
+	queues, failed := c.shownKeys(ctx, rights.Queues, used.Queues)
+	if failed != nil {
+		return failed
+	}
+	notifiers, failed := c.shownKeys(ctx, rights.Notifiers, used.Notifiers)
 	if failed != nil {
 		return failed
 	}
 	told := *used
-	told.By, told.Queues, told.Hidden = by, queues, len(by)+len(queues) < len(used.By)+len(used.Queues)
+	told.By, told.Queues, told.Notifiers = by, queues, notifiers
+	told.Hidden = told.Users() < used.Users()
 	return &told
 }

@@ -101,7 +101,14 @@ func TestNotifiersTellWhatTheirAuthorMayRead(t *testing.T) {
 	c.role("bob", notifiers)
 	c.role("cas", notifiers, ours)
 	c.role("dan", rights.Rule{Verbs: []rights.Verb{rights.Edit}, Kinds: []rights.Kind{rights.Notifiers}}, runs)
+	all := rights.Rule{Verbs: []rights.Verb{rights.Edit, rights.Read}, Kinds: []rights.Kind{rights.Notifiers, rights.Runs}}
+	c.role("eve", all)
+	c.role("fay", rights.Rule{Verbs: []rights.Verb{rights.Edit, rights.Run}, Kinds: []rights.Kind{rights.Jobs}, Namespaces: []string{"own"}})
 	c.serve(t)
+	const pinging = "apiVersion: carillon/v1\nkind: Job\nmetadata: {name: new, namespace: own}\nspec: {command: [\"true\"], ping: {url: \"https://hc.example.org/x\"}}\n"
+	if status, text := c.ask(t, "fay", http.MethodPost, "/v1/apply", pinging); status != http.StatusForbidden || !strings.Contains(text, "job own/new pings a check about its runs") {
+		t.Errorf("a job that tells of runs that its author may not read: %d %s", status, text)
+	}
 	const doc = "apiVersion: carillon/v1\nkind: Notifier\nmetadata: {name: new, namespace: own}\nspec: {webhook: {url: \"https://hooks.example.org\"}%s}\n"
 	for _, ask := range []struct {
 		user, spec string
@@ -116,6 +123,8 @@ func TestNotifiersTellWhatTheirAuthorMayRead(t *testing.T) {
 		{"cas", ", labels: {team: db}", http.StatusForbidden, "tells its receiver of runs"},
 		{"cas", ", labels: {team: web, tier: one}", http.StatusConflict, ""},
 		{"dan", ", everywhere: true", http.StatusForbidden, "tells its receiver of runs"},
+		{"eve", ", everywhere: true, on: [failed]", http.StatusConflict, ""},
+		{"eve", ", everywhere: true", http.StatusForbidden, "tells its receiver of nodes"},
 		{"root", ", everywhere: true, quiet: [foreign/night]", http.StatusConflict, ""},
 	} {
 		status, text := c.ask(t, ask.user, http.MethodPost, "/v1/apply", fmt.Sprintf(doc, ask.spec))
@@ -271,7 +280,7 @@ func TestJobsThatKeepAThingAreTold(t *testing.T) {
 			want string
 		}{
 			{"ann", []string{"foreign", "own"}, "x is named by 1 job (own/x) and by others, which you may not read; change that first"},
-			{"ann", []string{"foreign"}, "x is named by jobs that you may not read"},
+			{"ann", []string{"foreign"}, "x is named by others that you may not read"},
 			{"ann", []string{"own"}, "x is named by 1 job (own/x); change that first"},
 			{"bob", []string{"foreign", "own"}, "x is named by 2 jobs (foreign/x, own/x); change that first"},
 		} {

@@ -40,14 +40,14 @@ func (c *Control) Secret(ctx context.Context, key job.Key) (api.SecretDetail, er
 	if v.Jobs, err = shown(ctx, c, rights.Jobs, v.Jobs, func(k *job.Key) (string, map[string]string) { return k.Namespace, l(*k) }); err != nil {
 		return v, err
 	}
-	v.Queues, err = c.shownQueues(ctx, v.Queues)
+	v.Queues, err = c.shownKeys(ctx, rights.Queues, v.Queues)
 	return v, err
 }
 
-// shownQueues are those of some queues that the caller may read.
-func (c *Control) shownQueues(ctx context.Context, keys []job.Key) ([]job.Key, error) {
-	return shown(ctx, c, rights.Queues, keys, func(k *job.Key) (string, map[string]string) {
-		l, err := c.labelsOf(rights.Queues, *k)(ctx)
+// shownKeys are those of some objects of a kind that the caller may read.
+func (c *Control) shownKeys(ctx context.Context, kind rights.Kind, keys []job.Key) ([]job.Key, error) {
+	return shown(ctx, c, kind, keys, func(k *job.Key) (string, map[string]string) {
+		l, err := c.labelsOf(kind, *k)(ctx)
 		if err != nil {
 			return k.Namespace, nil
 		}

@@ -30,14 +30,14 @@ type Data struct {
 	Notifier string
 	// Alerts are all of the message; the fields of the first one are there as well.
 	Alerts []job.Alert
-	job.Alert
+	*job.Alert
 	// More is how many alerts there are besides the first.
 	More int
 }
 
 const (
-	defaultSubject = `{{if .Event.Good}}OK{{else}}ALERT{{end}}: {{.Job}} {{words .Event}}{{if .More}}, and {{.More}} more{{end}}`
-	defaultText    = `{{range .Alerts}}{{.Job}} {{words .Event}}{{if gt .Count 1}} ({{.Count}} in a row){{end}}
+	defaultSubject = `{{if .Event.Good}}OK{{else}}ALERT{{end}}: {{.What}} {{words .Event}}{{if .More}}, and {{.More}} more{{end}}`
+	defaultText    = `{{range .Alerts}}{{.What}} {{words .Event}}{{if gt .Count 1}} ({{.Count}} in a row){{end}}
 {{- if .Reason}}: {{.Reason}}{{end}}
 {{- if not .ScheduledAt.IsZero}}
   due {{time .ScheduledAt}}{{end}}{{if .Run}}, run {{.Run}}{{end}}
@@ -69,6 +69,10 @@ func Wording(e job.AlertEvent) string {
 		return "ended, nobody knows how"
 	case job.AlertPaused:
 		return "was paused after failures"
+	case job.AlertNodeLost, job.AlertSiteLost, job.AlertMinionLost:
+		return "is lost"
+	case job.AlertQuota:
+		return "is nearly used up"
 	}
 	return string(e)
 }
@@ -136,8 +140,9 @@ func (l *limited) Write(b []byte) (int, error) {
 func Compose(n *job.Notifier, id string, alerts []job.Alert) (*Message, error) {
 	m := &Message{ID: id, Alerts: alerts}
 	data := Data{Notifier: n.Key().String(), Alerts: alerts, More: len(alerts) - 1}
+	data.Alert = &job.Alert{}
 	if len(alerts) > 0 {
-		data.Alert = alerts[0]
+		data.Alert = &alerts[0]
 	}
 	for _, part := range []struct {
 		name, text, otherwise string
