@@ -217,29 +217,37 @@ func TestSecretsBehindTheList(t *testing.T) {
 }
 
 // A minion that dies while it finds out a secret does so again, and the command is
-// started once.
+// started once: also where the shim has ended meanwhile.
 func TestSecretsAfterARestart(t *testing.T) {
 	t.Parallel()
-	n, dir := newNode(t), dataDir(t)
-	gate, made := filepath.Join(t.TempDir(), "gate"), filepath.Join(t.TempDir(), "made")
-	program := filepath.Join(t.TempDir(), "tell")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\necho x >> "+made+"\nwhile ! test -e "+gate+"; do sleep 0.02; done\necho value\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l := secretList(t, "rules: [{exec: [%s]}]", program)
-	n.change = func(d *Deps) { d.Secrets = l }
-	_, stop := start(t, n, dir)
-	o := withSecret(newOrder("/bin/sh", "-c", `echo "$PW"`), false, job.SecretRef{Exec: []string{program}})
-	n.order(o)
-	poll(t, "program", func() bool { return len(lines(t, made)) == 1 })
-	stop()
-	n.forget()
-	if err := os.WriteFile(gate, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start(t, n, dir)
-	if r := n.final(o); r.State != job.StateSucceeded || r.Stdout.Head != "value\n" || len(lines(t, made)) != 2 {
-		t.Errorf("%+v; the program ran %d times", r, len(lines(t, made)))
+	for name, between := range map[string]func(t *testing.T, dir string){
+		"at once": func(*testing.T, string) {}, "without the shim": func(t *testing.T, dir string) { waitShim(t, dir) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, dir := newNode(t), dataDir(t)
+			gate, made := filepath.Join(t.TempDir(), "gate"), filepath.Join(t.TempDir(), "made")
+			program := filepath.Join(t.TempDir(), "tell")
+			if err := os.WriteFile(program, []byte("#!/bin/sh\necho x >> "+made+"\nwhile ! test -e "+gate+"; do sleep 0.02; done\necho value\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			l := secretList(t, "rules: [{exec: [%s]}]", program)
+			n.change = func(d *Deps) { d.Secrets = l }
+			_, stop := start(t, n, dir)
+			o := withSecret(newOrder("/bin/sh", "-c", `echo "$PW"`), false, job.SecretRef{Exec: []string{program}})
+			n.order(o)
+			poll(t, "program", func() bool { return len(lines(t, made)) == 1 })
+			stop()
+			between(t, dir)
+			n.forget()
+			if err := os.WriteFile(gate, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			start(t, n, dir)
+			if r := n.final(o); r.State != job.StateSucceeded || r.Stdout.Head != "value\n" || len(lines(t, made)) != 2 {
+				t.Errorf("%+v; the program ran %d times", r, len(lines(t, made)))
+			}
+		})
 	}
 }
 

@@ -20,7 +20,8 @@
 //	    have the minion read another one. It is a plain file, of MaxSecretBytes at most.
 //	S3. A program is one of a rule with exactly these arguments. It runs as the
 //	    minion's account, for Timeout at most, and is ended with all it has started
-//	    in its group. What it writes to standard error goes nowhere.
+//	    in its group. What it writes to standard error goes nowhere. While somebody
+//	    has it open for writing it is waited for.
 //	S4. No error has a value, or a part of one.
 //	S5. A value has no zero byte and is not empty. One line end behind it is no part
 //	    of it.

@@ -141,22 +141,29 @@ func run(ctx context.Context, of job.Key, argv []string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	out := &limited{full: cancel}
-	cmd := exec.CommandContext(ctx, at.Name, argv[1:]...)
-	cmd.Args[0], cmd.Dir, cmd.Stdout = argv[0], "/", out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	env := []string{job.EnvPrefix + "NAMESPACE=" + of.Namespace, job.EnvPrefix + "JOB=" + of.Name}
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, job.EnvPrefix) { // the join token is one of these
-			cmd.Env = append(cmd.Env, kv)
+			env = append(env, kv)
 		}
 	}
-	cmd.Env = append(cmd.Env, job.EnvPrefix+"NAMESPACE="+of.Namespace, job.EnvPrefix+"JOB="+of.Name)
-	err = cmd.Run()
+	cmd, err := begin(ctx, func() *exec.Cmd {
+		cmd := exec.CommandContext(ctx, at.Name, argv[1:]...)
+		cmd.Args[0], cmd.Dir, cmd.Stdout, cmd.Env = argv[0], "/", out, env
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		cmd.WaitDelay = time.Second
+		return cmd
+	})
+	if err == nil {
+		err = cmd.Wait()
+	}
 	var exit *exec.ExitError
 	switch {
 	case out.buf.Len() > job.MaxSecretBytes:
 		return out.buf.Bytes(), nil // told by its size
+	case errors.Is(err, syscall.ETXTBSY):
+		return nil, fmt.Errorf("somebody has had the program open for writing for %s", Timeout)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, fmt.Errorf("has not ended within %s", Timeout)
 	case ctx.Err() != nil:
@@ -167,4 +174,24 @@ func run(ctx context.Context, of job.Key, argv []string) ([]byte, error) {
 		return nil, err
 	}
 	return out.buf.Bytes(), nil
+}
+
+// busyPause lies between two tries to start a program that is busy.
+const busyPause = 20 * time.Millisecond
+
+// begin starts a program. One that was written a moment ago is busy for as long as a
+// process that was forked meanwhile has not closed it: it is tried again until ctx ends.
+func begin(ctx context.Context, command func() *exec.Cmd) (*exec.Cmd, error) {
+	for {
+		cmd := command()
+		err := cmd.Start()
+		if !errors.Is(err, syscall.ETXTBSY) {
+			return cmd, err
+		}
+		select {
+		case <-ctx.Done():
+			return cmd, err
+		case <-time.After(busyPause):
+		}
+	}
 }

@@ -2,10 +2,13 @@ package secrets
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
@@ -105,6 +108,30 @@ func TestS2_NobodyElseCouldChangeTheFile(t *testing.T) {
 		if is != (err == nil && got == "value") || want != "" && !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
 		}
+	}
+}
+
+// A program that was written a moment ago is busy while somebody still has it open, such
+// as a process that was forked meanwhile.
+func TestS3_BusyProgramsAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	program := write(t, t.TempDir()+"/tell", "#!/bin/sh\necho value\n", 0o700)
+	f, err := os.OpenFile(program, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, tries := exec.Command(program).Run(), 0
+	got, err := begin(t.Context(), func() *exec.Cmd {
+		if tries++; tries == 3 {
+			_ = f.Close()
+		}
+		return exec.Command(program)
+	})
+	if !errors.Is(busy, syscall.ETXTBSY) || err != nil || tries < 3 {
+		t.Fatalf("busy: %v; begun in %d tries: %v", busy, tries, err)
+	}
+	if err := got.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
