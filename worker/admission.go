@@ -311,7 +311,7 @@ func (a *offerWork) question(id job.TaskID, shard job.ShardID) {
 		// Word of it may be on its way yet, behind this answer.
 		a.answer(&job.Report{Task: id, Shard: shard, Returned: true, Reason: "was given back before it was started"})
 	default:
-		if why, gone := a.of.tasks.journal.memory.gone(id.Fire.At); gone {
+		if why, gone := a.of.tasks.journal.memory.gone(id.Fire); gone {
 			a.settle(&job.Report{
 				Task: id, Shard: shard, Known: true, State: job.StateIndeterminate, Token: a.token, Term: a.term,
 				Reason: why + ", so it may or may not have run", EndedAt: a.now, Spooled: true,

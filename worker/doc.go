@@ -81,7 +81,9 @@
 //
 //	I16. What may have been accepted and is not in the journal, since its data directory was
 //	    lost or is an older copy, is indeterminate to whoever asks, and never unknown
-//	    (memory.go). A copy is noticed when the minion starts on it.
+//	    (memory.go), for as long as journals remember. A copy is noticed when the minion
+//	    starts on it. Instants of backfills are old by nature: of these, a new directory
+//	    says unknown.
 //
 // # Parts
 //

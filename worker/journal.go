@@ -69,6 +69,7 @@ func openJournal(path string, cfg *Config, deps *Deps, log *zap.Logger) (*journa
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
+	j.memory.keep = cfg.JournalKeep
 	j.expire(time.Now(), j.keep)
 	return j, nil
 }
@@ -79,7 +80,7 @@ func (j *journal) doubts(e *entry) bool {
 	if j.damaged {
 		return true
 	}
-	_, gone := j.memory.gone(e.key.fire.At)
+	_, gone := j.memory.gone(e.key.fire)
 	return gone && j.memory.Why == agentpb.GapCopy
 }
 

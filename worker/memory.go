@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
 )
 
 const (
@@ -28,6 +29,8 @@ const (
 // written over in place is found out, too.
 type memory struct {
 	path string
+	// keep is how long the journal remembers; 0: for ever.
+	keep time.Duration
 	memoryState
 }
 
@@ -151,8 +154,14 @@ func identify(f *os.File) (inode uint64, born int64, err error) {
 
 // gone reports whether a fire that the journal does not know may have been accepted here
 // and forgotten, and why.
-func (m *memory) gone(due int64) (why string, is bool) {
-	if m == nil || m.Since.IsZero() || due >= m.Since.UnixNano() {
+func (m *memory) gone(fire job.FireID) (why string, is bool) {
+	switch {
+	case m == nil || m.Since.IsZero() || fire.At >= m.Since.UnixNano():
+		return "", false
+	case m.keep > 0 && time.Since(m.Since) > m.keep:
+		return "", false // it would be forgotten by now in any case
+	case m.Why == agentpb.GapNew && fire.Trigger == job.TriggerBackfill:
+		// Its instant is old, whenever it is ordered: as a rule it was ordered since.
 		return "", false
 	}
 	return m.Why.Words(m.Since), true

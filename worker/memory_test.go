@@ -108,6 +108,12 @@ func TestI16_WhatMayBeForgottenIsIndeterminate(t *testing.T) {
 	n.connected()
 	ask("new, due before", before, true)
 	ask("new, due now", time.Now(), false)
+	o := shell("true")
+	o.Task.Fire.At, o.Task.Fire.Trigger = before.UnixNano(), job.TriggerBackfill
+	n.ask(o.Task, o.Shard, o.Token)
+	if r := n.report(o.Task, "a backfill", func(*job.Report) bool { return true }); r.Known {
+		t.Errorf("a backfill of instants before: %q, %q; its orders were given since, as a rule", r.State, r.Reason)
+	}
 	stop()
 	if err := os.Remove(filepath.Join(dir, memoryName)); err != nil {
 		t.Fatal(err)
