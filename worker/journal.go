@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -65,7 +66,7 @@ func openJournal(path string, cfg *Config, deps *Deps, log *zap.Logger) (*journa
 		log.Error("journal is damaged; what can be read is kept", zap.String("path", path),
 			zap.Int64("damagedBytes", info.Damaged), zap.Int("unknownRecords", unknown))
 	}
-	j.memory, err = openMemory(cfg.path(memoryName), errors.Is(missing, os.ErrNotExist), time.Now(), log)
+	j.memory, err = openMemory(filepath.Join(filepath.Dir(path), memoryName), errors.Is(missing, os.ErrNotExist), time.Now(), log)
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}

@@ -46,9 +46,9 @@ another version; 124: --timeout has passed.`,
 		}
 		return s, err
 	}
-	entry := func(use, short string, args cobra.PositionalArgs, request func(cmd *cobra.Command, args []string) (shared.Request, error), print func(shared.Entry) string) *cobra.Command {
+	entry := func(use, short, example string, args cobra.PositionalArgs, request func(cmd *cobra.Command, args []string) (shared.Request, error), print func(shared.Entry) string) *cobra.Command {
 		return &cobra.Command{
-			Use: use, Short: short, Args: args,
+			Use: use, Short: short, Args: args, Example: "  carillon kv " + example,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				r, err := request(cmd, args)
 				if err == nil {
@@ -80,20 +80,20 @@ another version; 124: --timeout has passed.`,
 	value := func(e shared.Entry) string { return e.Value }
 	version := func(e shared.Entry) string { return strconv.FormatInt(e.Version, 10) }
 	cmd.AddCommand(
-		entry("get KEY", "Print the value of a key", exactlyOne("key"), func(_ *cobra.Command, args []string) (shared.Request, error) {
+		entry("get KEY", "Print the value of a key", "get release", exactlyOne("key"), func(_ *cobra.Command, args []string) (shared.Request, error) {
 			return shared.Request{Op: shared.OpGet, Key: args[0]}, nil
 		}, value),
-		entry("set KEY VALUE", "Write a key, and print its version", exactly("a key and a value", 2), func(_ *cobra.Command, args []string) (shared.Request, error) {
+		entry("set KEY VALUE", "Write a key, and print its version", "set release 1.4.2", exactly("a key and a value", 2), func(_ *cobra.Command, args []string) (shared.Request, error) {
 			return shared.Request{Op: shared.OpSet, Key: args[0], Value: args[1]}, nil
 		}, version),
-		entry("cas KEY VERSION VALUE", "Write a key if it has a version (0: if it is not there), and print the new one", exactly("a key, a version and a value", 3), func(_ *cobra.Command, args []string) (shared.Request, error) {
+		entry("cas KEY VERSION VALUE", "Write a key if it has a version (0: if it is not there), and print the new one", "cas leader 0 \"$CARILLON_MINION\"", exactly("a key, a version and a value", 3), func(_ *cobra.Command, args []string) (shared.Request, error) {
 			n, err := wholeNumber("version", args[1])
 			return shared.Request{Op: shared.OpCAS, Key: args[0], Version: n, Value: args[2]}, err
 		}, version),
-		entry("delete KEY", "Remove a key", exactlyOne("key"), func(_ *cobra.Command, args []string) (shared.Request, error) {
+		entry("delete KEY", "Remove a key", "delete release", exactlyOne("key"), func(_ *cobra.Command, args []string) (shared.Request, error) {
 			return shared.Request{Op: shared.OpDelete, Key: args[0]}, nil
 		}, nil),
-		entry("incr KEY [N]", "Add to a counter, 1 without N, and print what it comes to", fromTo("a key, and maybe a number", 1, 2), func(_ *cobra.Command, args []string) (shared.Request, error) {
+		entry("incr KEY [N]", "Add to a counter, 1 without N, and print what it comes to", "incr done", fromTo("a key, and maybe a number", 1, 2), func(_ *cobra.Command, args []string) (shared.Request, error) {
 			r := shared.Request{Op: shared.OpIncr, Key: args[0], Delta: 1}
 			var err error
 			if len(args) > 1 {
@@ -176,7 +176,8 @@ func (sv sharedVerbs) watchCommand(state func() (*shared.State, error)) *cobra.C
 func (sv sharedVerbs) listSharedCommand(state func() (*shared.State, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: "list [PREFIX]", Args: atMostOne,
-		Short: "List keys, those that begin with PREFIX",
+		Short:   "List keys, those that begin with PREFIX",
+		Example: "  carillon kv list\n  carillon kv list host/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			prefix := ""
 			if len(args) > 0 {

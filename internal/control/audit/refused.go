@@ -114,14 +114,15 @@ func (r *Refusals) RecordRefusals(ctx context.Context) error {
 		}
 		r.write(ctx, r.log.db.Now())
 	}
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.log.db.Timeout)
-	defer cancel()
-	r.write(ending, time.Time{})
+	r.write(ctx, time.Time{})
 	return nil
 }
 
-// write records what is due by now; zero: all.
+// write records what is due by now; zero: all. What it has taken is written also when ctx
+// ends meanwhile: nobody else knows of it.
 func (r *Refusals) write(ctx context.Context, now time.Time) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.log.db.Timeout)
+	defer cancel()
 	for _, rec := range r.due(now) {
 		var d store.Txn
 		err := r.log.Add(&d, rec)
