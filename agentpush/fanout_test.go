@@ -24,7 +24,7 @@ func TestFanOverALink(t *testing.T) {
 		ms = append(ms, c.minion(agenttest.Config{ID: id}, b))
 		os = append(os, job.Order{
 			Task: job.TaskID{Fire: fire, Minion: id, Attempt: 1}, Shard: 7, Token: job.Token{Epoch: 1, Revision: 2}, RunID: fire.RunID(),
-			Command: []string{"true"}, Env: map[string]string{"A": "b"}, NotAfter: now.Add(time.Minute), Timeout: time.Minute,
+			Command: []string{"true"}, Env: map[string]string{"A": "b"}, NotAfter: now.Add(long), Timeout: time.Minute,
 		})
 	}
 	for round := range 2 { // the second time the peer has said what it reads
