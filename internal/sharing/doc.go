@@ -45,7 +45,8 @@
 //	a task dies                       its attempt ends: if it was the last one, barriers that
 //	                                  wait for all break, within JudgeEvery; those for a number
 //	                                  once too few are left. An attempt that follows comes anew
-//	a waiter is killed, its task not  it counts as here for up to ForgetAfter
+//	a waiter is killed, its task not  it counts as here until its last question is over, and
+//	                                  ForgetAfter: PollMost and ForgetAfter at most
 //	the owner dies                    waiters ask the next one; see the states above
 //	a node or link on the way dies    reads, watches and barriers are asked again by the
 //	                                  minion; writes: H3
