@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/peercred"
 	"github.com/carillon-cron/carillon/internal/rights"
 )
 
@@ -122,7 +123,7 @@ func (l *peerListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		cred, err := peerOf(conn)
+		cred, err := peercred.Of(conn)
 		if err == nil && !l.admits(cred) {
 			err = fmt.Errorf("account %d may not", cred.Uid)
 		}
@@ -151,26 +152,6 @@ func (l *peerListener) admits(c *unix.Ucred) bool {
 		}
 	}
 	return false
-}
-
-// peerOf asks the kernel who is at the other end.
-func peerOf(conn net.Conn) (*unix.Ucred, error) {
-	c, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil, errors.New("not a socket")
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var cred *unix.Ucred
-	var asked error
-	if err := raw.Control(func(fd uintptr) {
-		cred, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return nil, err
-	}
-	return cred, asked
 }
 
 // callerOf is an account of this host as the API knows it.

@@ -17,10 +17,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/handler/protocol"
+	"github.com/carillon-cron/carillon/internal/peercred"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker"
 )
@@ -150,21 +150,9 @@ func (s *Server) Run(ctx context.Context) error {
 
 // admit tells whose connection it is, or why it is not served (S1).
 func (s *Server) admit(nc net.Conn) (string, error) {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return "", errors.New("not a socket")
-	}
-	raw, err := sc.SyscallConn()
+	cred, err := peercred.Of(nc)
 	if err != nil {
 		return "", err
-	}
-	var cred *unix.Ucred
-	var asked error
-	if err := raw.Control(func(fd uintptr) { cred, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return "", err
-	}
-	if asked != nil {
-		return "", asked
 	}
 	id := strconv.FormatUint(uint64(cred.Uid), 10)
 	who := "uid " + id + ", process " + strconv.Itoa(int(cred.Pid))

@@ -10,14 +10,13 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
 	"github.com/carillon-cron/carillon/handler/shared"
+	"github.com/carillon-cron/carillon/internal/peercred"
 )
 
 // The bounds of what processes may do (T3).
@@ -120,27 +119,6 @@ func (s *Server) Run(ctx context.Context) {
 	s.wg.Wait()
 }
 
-// account is who the kernel says is at the other end.
-func account(nc net.Conn) (uint32, error) {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return 0, errors.New("not a socket")
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var asked error
-	if err := raw.Control(func(fd uintptr) { cred, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return 0, err
-	}
-	if asked != nil {
-		return 0, asked
-	}
-	return cred.Uid, nil
-}
-
 // enter counts a connection of an account, unless there are too many.
 func (s *Server) enter(uid uint32) bool {
 	s.mu.Lock()
@@ -164,11 +142,12 @@ func (s *Server) leave(uid uint32) {
 
 func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	defer nc.Close()
-	uid, err := account(nc)
+	cred, err := peercred.Of(nc)
 	if err != nil {
 		s.log.Warn("who is at the other end of a connection is not known", zap.Error(err))
 		return
 	}
+	uid := cred.Uid
 	if !s.enter(uid) {
 		s.tell(nc, shared.Answer{Code: shared.CodeFull, Reason: "the minion has too many connections of tasks"})
 		return
