@@ -134,7 +134,7 @@ func TestI5_NeverStarted(t *testing.T) {
 		n, dir := newNode(t), dataDir(t)
 		m, _ := start(t, n, dir)
 		file := filepath.Join(t.TempDir(), "runs")
-		before, o := shell("echo $PPID; echo y >> %s; exec sleep 300", file), shell("echo x >> %s", file)
+		before, o := shell("echo y >> %s; echo $PPID; exec sleep 300", file), shell("echo x >> %s", file)
 		n.order(before)
 		n.running(before)
 		var pids []int

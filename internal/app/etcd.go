@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/configs"
+	again "github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 )
 
@@ -113,7 +114,9 @@ var errShards = errors.New("number of shards differs")
 var errNoCluster = errors.New("etcd holds no cluster")
 
 // openMeta reads the cluster's description, or writes it as its first node if it may found
-// one. While a restore writes, nobody founds one.
+// one. While a restore writes, nobody founds one. Where etcd does not answer, it is asked
+// again until ctx ends: a transaction that was not answered is done once at most, and what it
+// wrote the next one reads.
 func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards int, founds bool) (etcdkv.Meta, int64, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
@@ -133,8 +136,15 @@ func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards 
 	if !founds {
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(key), "<", 0)) // never
 	}
-	resp, err := c.Txn(ctx).If(cmps...).
-		Then(clientv3.OpPut(key, value)).Else(clientv3.OpGet(key)).Commit()
+	wait := again.Backoff{Least: 100 * time.Millisecond, Most: 2 * time.Second}
+	var resp *clientv3.TxnResponse
+	for {
+		resp, err = c.Txn(ctx).If(cmps...).
+			Then(clientv3.OpPut(key, value)).Else(clientv3.OpGet(key)).Commit()
+		if !isUnanswered(err) || !wait.Pause(ctx) {
+			break
+		}
+	}
 	if errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrUserEmpty) {
 		return meta, 0, fmt.Errorf("etcd refuses this node: give --etcd-user and --etcd-password-file, or a certificate with the user's name, and the user the role that `carillon doctor --etcd-role --etcd-prefix %s` prints: %w",
 			keys.Prefix(), err)
