@@ -40,9 +40,9 @@ func dialEtcd(ctx context.Context, endpoints []string, settings configs.Etcd, pa
 		Endpoints: endpoints, DialTimeout: settings.DialTimeout, TLS: secure,
 		Username: settings.User, Password: password,
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		DialOptions: append(noticingSilence(endpoints), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: 500 * time.Millisecond},
-		})},
+		}), grpc.WithChainUnaryInterceptor(etcdkv.AskAgain())),
 		Logger: log.Named("etcd-client").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)),
 	}
 	bounded, cancel := context.WithTimeout(ctx, patience)

@@ -39,6 +39,9 @@
 //  6. Who shows no certificate of a node is not spoken to, on either port: etcd asks for
 //     one that is good for auth.MemberName, and no minion has one.
 //  7. A node serves nothing before a majority of the members answers it.
+//  8. A member that leaves, was removed or ends does nothing of what clients ask it from
+//     then on, and says so; what they asked before it answers first. So its clients ask
+//     another member, within the time that they have, and no write is in doubt for that.
 //
 // # Failures
 //
@@ -46,6 +49,7 @@
 //	a host's data is lost              its etcd's only: it comes back as a new member by itself. All of it: by a new token, under
 //	                                   the same name, once the lease of the old one has ended
 //	a host is gone for good            carillon etcd remove; a client takes its place, or a new host joins
+//	a node's etcd ends                 its clients ask the other members at once; it is started again
 //	a majority is lost                 nothing fires and nothing is written. The hosts come back, or a backup is restored
 //	a learner's host is gone           nobody else becomes a member, and carillon doctor says so; carillon etcd remove
 //	a node is off for a year           its certificate has expired: it joins again by a token
@@ -55,5 +59,7 @@
 //
 // That two members survive more than one does: the loss of either stops both. That a node
 // which an operator has removed forgets what it knew: for that there is a new authority.
-// That etcd which went back in time is noticed here.
+// That etcd which went back in time is noticed here. That a write is answered which was
+// sent to a member that died, or to one while the lead changed: whether that was done is
+// not known, and whoever asked is told so.
 package members

@@ -76,6 +76,10 @@ type Keeper struct {
 	state  State
 	server *Server // nil: no etcd runs here
 	told   string  // what was logged last of what is waited for
+	// apart: the etcd here turns clients away, or has ended. followed is what Follow was
+	// told last.
+	apart    bool
+	followed []string
 }
 
 func newKeeper(cfg Config, log *zap.Logger) (*Keeper, error) {
@@ -147,8 +151,13 @@ func (k *Keeper) Await(ctx context.Context) error {
 	return nil
 }
 
-// Use gives the Keeper what it works with. It is called once, before Run.
-func (k *Keeper) Use(s Store) { k.store = s }
+// Use gives the Keeper what it works with: its client asks at Endpoints. It is called
+// once, before Run.
+func (k *Keeper) Use(s Store) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.store, k.followed = s, k.state.Endpoints
+}
 
 // Close ends the etcd of this node, if one runs.
 func (k *Keeper) Close() {
@@ -183,10 +192,50 @@ func (k *Keeper) Run(ctx context.Context) error {
 		if !settled && err == nil {
 			wait = min(wait, lookSoon)
 		}
-		if !backoff.Sleep(ctx, backoff.Jittered(wait)) {
+		if !k.pause(ctx, backoff.Jittered(wait)) {
 			return nil
 		}
 	}
+}
+
+// pause waits, and no longer once the etcd here has ended: then clients go to the other
+// members at once. It reports whether ctx still lives.
+func (k *Keeper) pause(ctx context.Context, wait time.Duration) bool {
+	k.mu.Lock()
+	var ended <-chan struct{}
+	if k.running() {
+		ended = k.server.Ended()
+	}
+	k.mu.Unlock()
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-ended:
+		k.log.Warn("the etcd of this node has ended; the other members are asked")
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.apart = true
+		k.follow()
+		k.stop() // watches that are open here go to others
+	}
+	return true
+}
+
+// follow has the clients ask where members are, under the lock: not here while the etcd
+// here answers nobody, if there are others.
+func (k *Keeper) follow() {
+	to := k.state.Endpoints
+	if k.apart {
+		to = slices.DeleteFunc(slices.Clone(to), func(e string) bool { return e == k.cfg.At.ClientURL })
+	}
+	if len(to) == 0 || slices.Equal(to, k.followed) {
+		return
+	}
+	k.followed = to
+	k.store.Follow(to)
 }
 
 // tell logs what is waited for, once; empty: nothing is.
@@ -291,8 +340,8 @@ func (k *Keeper) standing(ctx context.Context) (*standing, error) {
 			return nil, err
 		}
 		k.log.Info("the members of etcd are others", zap.Strings("endpoints", known))
-		k.store.Follow(known)
 	}
+	k.follow()
 	return s, nil
 }
 
@@ -354,12 +403,37 @@ func (k *Keeper) do(ctx context.Context, what step, self roster.Member, s *stand
 			if err := roster.KeepsMajority(now.all, self.ID, func(m roster.Member) bool { return roster.Answers(ctx, c, m) }); err != nil {
 				return err
 			}
-			_, err = c.MemberRemove(ctx, uint64(self.ID))
+			k.retire()
+			if _, err = c.MemberRemove(ctx, uint64(self.ID)); err != nil {
+				k.readmit()
+			}
 		default:
 			err = fmt.Errorf("no such step %q", what)
 		}
 		return err
 	})
+}
+
+// retire has clients ask the other members before this one is removed, so that nobody
+// waits for an answer of one that is gone.
+func (k *Keeper) retire() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.running() {
+		k.apart = true
+		k.follow()
+		k.server.retire()
+	}
+}
+
+func (k *Keeper) readmit() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.running() {
+		k.server.readmit()
+		k.apart = false
+		k.follow()
+	}
 }
 
 // begin starts the etcd of this node, from its data or as a new one.
@@ -391,12 +465,12 @@ func (k *Keeper) begin(self roster.Member, s *standing) error {
 // start starts etcd, under the lock.
 func (k *Keeper) start(initial string) error {
 	server, err := start(k.etcdDir(), string(k.cfg.Node), &netPlace{
-		Addresses: k.cfg.At, cert: k.files.Cert(), key: k.files.Key(), ca: k.files.CA(), initial: initial,
+		Addresses: k.cfg.At, cert: k.files.Cert(), key: k.files.Key(), ca: k.files.CA(), initial: initial, door: &door{},
 	}, k.log)
 	if err != nil {
 		return err
 	}
-	k.server = server
+	k.server, k.apart = server, false
 	return nil
 }
 

@@ -19,8 +19,10 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/members/roster"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
@@ -154,7 +156,28 @@ func (h *host) dial(files *auth.NodeFiles, endpoints []string) (*clientv3.Client
 	if err != nil {
 		return nil, err
 	}
-	return clientv3.New(clientv3.Config{Endpoints: endpoints, TLS: secure, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
+	return clientv3.New(clientv3.Config{
+		Endpoints: endpoints, TLS: secure, DialTimeout: 10 * time.Second, Logger: zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(etcdkv.AskAgain())},
+	})
+}
+
+// writing writes by the client of a host again and again until stop is called, which
+// returns the first write that did not work.
+func (h *host) writing(t *testing.T) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() {
+		for {
+			_, err := h.client.Put(context.WithoutCancel(ctx), "/written/"+string(h.cfg.Node), "x")
+			if err != nil || !backoff.Sleep(ctx, 5*time.Millisecond) {
+				failed <- err
+				return
+			}
+		}
+	}()
+	return func() error { cancel(); return <-failed }
 }
 
 func (h *host) end() {
@@ -271,7 +294,18 @@ func TestMembersComeAndGo(t *testing.T) {
 	a.voters(t, "a", "b", "c")
 
 	// An operator has c be none: its data is set aside, and it asks the others on.
+	// Nobody's write is lost by that, whichever member it was sent to.
+	now = a.voters(t, "a", "b", "c")
+	first, _ := roster.Find(now, "a")
+	if err := a.operator().MoveLeader(t.Context(), first); err != nil {
+		t.Errorf("a leads: %v", err)
+	}
+	leaving, _ := roster.Find(now, "c")
+	stops := []func() error{a.writing(t), c.writing(t)}
 	a.want(t, "c", false)
+	if err := a.operator().Leave(t.Context(), leaving.ID); err != nil {
+		t.Errorf("c leaves: %v", err)
+	}
 	a.voters(t, "a", "b")
 	await.Until(t, "c has set its data aside", func() bool {
 		_, err := os.Stat(filepath.Join(c.cfg.DataDir, asideName))
@@ -280,8 +314,10 @@ func TestMembersComeAndGo(t *testing.T) {
 	if m := c.metrics(t); len(m) != 1 || m["up"] != 0 {
 		t.Errorf("metrics of a client: %v", m)
 	}
-	if _, err := c.client.Get(t.Context(), "x"); err != nil {
-		t.Errorf("c is no client of the others: %v", err)
+	for _, stop := range stops {
+		if err := stop(); err != nil {
+			t.Errorf("a write while c left: %v", err)
+		}
 	}
 	a.want(t, "c", true)
 	now = a.voters(t, "a", "b", "c")

@@ -10,14 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/datadir"
@@ -27,6 +23,8 @@ import (
 const (
 	// aloneReady bounds the start of an etcd that is alone: it waits for nobody.
 	aloneReady = 2 * time.Minute
+	// turnAwayTime bounds the wait for what a member was asked before it turns clients away.
+	turnAwayTime = time.Second
 )
 
 // SocketName is the name of the socket in etcd's directory.
@@ -41,6 +39,7 @@ type Server struct {
 	Endpoint string
 	etcd     *embed.Etcd
 	at       *socketPlace
+	door     *door // nil: it is alone
 }
 
 // Alone starts an etcd of one member that nobody but this process and root reaches.
@@ -65,6 +64,7 @@ type netPlace struct {
 	cert, key, ca string
 	// initial are the members when it joins, as name=URL; empty: it goes on from its data.
 	initial string
+	door    *door
 }
 
 // start starts an etcd. It does not wait until the etcd serves: a member does so only
@@ -115,7 +115,12 @@ func start(dir, name string, at *netPlace, log *zap.Logger) (_ *Server, err erro
 		srv.Close()
 		return nil, fmt.Errorf("embedded etcd: %w", err)
 	}
-	return &Server{Endpoint: listen.String(), etcd: srv, at: place}, nil
+	out := &Server{Endpoint: listen.String(), etcd: srv, at: place}
+	if at != nil {
+		out.door = at.door
+		out.door.etcd.Store(srv.Server)
+	}
+	return out, nil
 }
 
 // configure has a member listen for its peers and for clients on other nodes. Both
@@ -139,7 +144,7 @@ func (p *netPlace) configure(cfg *embed.Config) error {
 	cfg.PeerTLSInfo, cfg.ClientTLSInfo = secure, secure
 	cfg.TickMs, cfg.ElectionMs = 100, 1000
 	cfg.StrictReconfigCheck = true
-	cfg.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainUnaryInterceptor(survive)}
+	cfg.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainUnaryInterceptor(p.door.unary), grpc.ChainStreamInterceptor(p.door.stream)}
 	cfg.InitialCluster = p.initial
 	if p.initial == "" { // not looked at where there is data
 		cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
@@ -147,31 +152,6 @@ func (p *netPlace) configure(cfg *embed.Config) error {
 	cfg.ClusterState = embed.ClusterStateFlagExisting
 	return nil
 }
-
-// survive is for a member that was removed, and has not ended yet. Asked for its status
-// it panics, which would end the process; and what it answers otherwise is to have
-// clients ask another one.
-func survive(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (_ any, err error) {
-	if info.FullMethod == etcdserverpb.Maintenance_Status_FullMethodName {
-		defer func() {
-			if p := recover(); p != nil {
-				err = status.Errorf(codes.Unavailable, "this member is one no more, and ends: %v", p)
-			}
-		}()
-	}
-	answer, err := handler(ctx, req)
-	if err != nil && strings.Contains(err.Error(), errStopped) {
-		err = rpctypes.ErrGRPCStopped
-	}
-	return answer, err
-}
-
-// errStopped is what raft says in a member that ends.
-const errStopped = "raft: stopped"
-
-// ErrEnded is returned for an etcd that has ended, as one does that was removed from
-// the members.
-var ErrEnded = errors.New("the embedded etcd has ended")
 
 // Ready waits until the etcd serves.
 func (s *Server) Ready(ctx context.Context) error {
@@ -193,8 +173,33 @@ func (s *Server) Ended() <-chan struct{} { return s.etcd.Server.StopNotify() }
 // ID is the number of this member.
 func (s *Server) ID() roster.ID { return roster.ID(s.etcd.Server.MemberID()) }
 
-// Stop ends the etcd.
+// turnAway has clients ask other members from now on. It returns once what was asked
+// before has been answered, or after a while.
+func (s *Server) turnAway() {
+	if s.door == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), turnAwayTime)
+	defer cancel()
+	s.door.close(ctx)
+}
+
+// retire is turnAway for a member that is to be removed: it hands the lead over, too.
+// readmit takes it back.
+func (s *Server) retire() {
+	s.turnAway()
+	_ = s.etcd.Server.TryTransferLeadershipOnShutdown() // without it, the others elect one
+}
+
+func (s *Server) readmit() {
+	if s.door != nil {
+		s.door.open()
+	}
+}
+
+// Stop ends the etcd. One that leads hands that over by itself.
 func (s *Server) Stop() {
+	s.turnAway()
 	s.etcd.Close()
 	s.at.close()
 }

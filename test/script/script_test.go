@@ -199,12 +199,31 @@ func (w waits) lines(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
+// eventually runs a program until its output is as it should be. With a code, it must end
+// with that, and the output may be on stderr.
 func (w waits) eventually(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) >= 2, "eventually REGEXP PROGRAM [ARG...]")
+	const form = "eventually [CODE] REGEXP PROGRAM [ARG...]"
+	usage(ts, !neg && len(args) >= 2, form)
+	code, err := strconv.Atoi(args[0])
+	coded := err == nil
+	if coded {
+		usage(ts, len(args) >= 3, form)
+		args = args[1:]
+	}
 	want, err := regexp.Compile(args[0])
 	ts.Check(err)
 	w.poll(ts, func() string {
 		err := ts.Exec(args[1], args[2:]...)
+		if coded {
+			got := 0
+			if exit, is := errors.AsType[*exec.ExitError](err); is {
+				got = exit.ExitCode()
+			}
+			if out := ts.ReadFile("stdout") + ts.ReadFile("stderr"); got != code || !want.MatchString(out) {
+				return fmt.Sprintf("code %d, want %d; no match for %q in %q", got, code, args[0], out)
+			}
+			return ""
+		}
 		if out := ts.ReadFile("stdout"); !want.MatchString(out) {
 			return fmt.Sprintf("%v: no match for %q in stdout %q and stderr %q", err, args[0], out, ts.ReadFile("stderr"))
 		}

@@ -25,6 +25,7 @@ import (
 type Members interface {
 	Look(ctx context.Context) ([]roster.Status, error)
 	Remove(ctx context.Context, id roster.ID) error
+	Leave(ctx context.Context, id roster.ID) error
 	MoveLeader(ctx context.Context, to roster.Status) error
 	Defrag(ctx context.Context, s roster.Status) error
 }
@@ -199,6 +200,9 @@ func (m *Membership) RemoveEtcdMember(ctx context.Context, node string, o api.Or
 	}
 	if err := m.audit.Write(ctx, "etcd.remove", string(name), o, key, kv, ops...); err != nil || !is {
 		return err
+	}
+	if v.live[name] {
+		return m.members.Leave(ctx, s.ID)
 	}
 	return m.members.Remove(ctx, s.ID)
 }

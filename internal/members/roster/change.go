@@ -2,6 +2,7 @@ package roster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,6 +20,9 @@ const Quota = 8 << 30
 
 // ChangeTime bounds one change: its lock ends then.
 const ChangeTime = 15 * time.Second
+
+// ErrChanging is returned while another change is being made.
+var ErrChanging = errors.New("one change at a time")
 
 // Change does a change under the lock of changes. The lock keeps nodes from being in
 // one another's way; that no two changes are open at once is etcd's own rule.
@@ -52,7 +56,7 @@ func Change(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, rec etcdk
 				return err
 			}
 		}
-		return fmt.Errorf("node %s changes the members (%s); one change at a time: %w", other.Node, other.What, job.ErrConflict)
+		return fmt.Errorf("node %s changes the members (%s); %w: %w", other.Node, other.What, ErrChanging, job.ErrConflict)
 	}
 	return do(ctx)
 }

@@ -7,10 +7,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -110,8 +113,44 @@ func MayRemove(all []Status, gone ID) error {
 	})
 }
 
-// Remove removes a member. One that is gone already is no error.
+const (
+	// leaveTime is how long a node that lives has to leave by itself.
+	leaveTime = 8 * time.Second
+	// againLeast and againMost are the pauses before a removal is tried again.
+	againLeast, againMost = 100 * time.Millisecond, time.Second
+)
+
+// Leave waits until a member is gone whose node lives and has been told to be none: such
+// a node has its clients ask the others first. One that stays is removed.
+func (o *Operator) Leave(ctx context.Context, id ID) error {
+	bounded, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	for wait := (backoff.Backoff{Least: againLeast, Most: againLeast}); wait.Pause(bounded); {
+		listed, err := o.client.MemberList(bounded)
+		if err == nil && !slices.ContainsFunc(listed.Members, func(m *etcdserverpb.Member) bool { return m.ID == uint64(id) }) {
+			return nil
+		}
+	}
+	return o.Remove(ctx, id)
+}
+
+// Remove removes a member. One that is gone already is no error. What etcd refuses for a
+// moment only is tried again: another change is being made, a member has just come, or
+// who was asked is the one that goes.
 func (o *Operator) Remove(ctx context.Context, id ID) error {
+	bounded, cancel := context.WithTimeout(ctx, ChangeTime)
+	defer cancel()
+	wait := backoff.Backoff{Least: againLeast, Most: againMost}
+	for {
+		err := o.removeOnce(bounded, id)
+		passes := errors.Is(err, ErrChanging) || errors.Is(err, rpctypes.ErrUnhealthy) || errors.Is(err, job.ErrUnavailable)
+		if !passes || !wait.Pause(bounded) {
+			return err
+		}
+	}
+}
+
+func (o *Operator) removeOnce(ctx context.Context, id ID) error {
 	return Change(ctx, o.client, o.keys, etcdkv.EtcdChange{Node: o.node, What: "remove " + id.String()}, func(ctx context.Context) error {
 		all, err := o.Look(ctx)
 		if err != nil {
