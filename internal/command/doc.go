@@ -15,6 +15,9 @@
 //  5. Who stands behind a start is who has caused it and who has applied the job: a rule
 //     with subjects admits both or not at all, and nobody who is not known. Roles take no
 //     subjects.
+//  6. A variable that Carillon sets itself, with a value of the form that it has, needs no
+//     name in a rule. A rule that names it bounds it. Parameters and payloads are what others
+//     say.
 //
 // # Not promised
 //

@@ -261,14 +261,6 @@ func (r *Rule) differsInArgs(s *Start, add func(string, ...any)) {
 	}
 }
 
-// shareVariable tells a task of a parallel run which part is its own; the
-// scheduler sets it.
-const shareVariable = job.EnvPrefix + "SHARE"
-
-// payloadVariable has the payload of an item of a queue, which is told to who may see logs
-// only: why an item was refused is told to more.
-const payloadVariable = job.EnvPrefix + "PAYLOAD"
-
 func (r *Rule) differsInVariable(s *Start, name, value string, add func(string, ...any)) {
 	undecided := s.undecided(value)
 	if p, ok := r.env[name]; ok {
@@ -287,7 +279,7 @@ func (r *Rule) differsInVariable(s *Start, name, value string, add func(string, 
 	case isParam && r.admitsParam(param):
 	case isParam:
 		add("it has the parameter %s, which the rule's params do not name", strings.ToLower(param))
-	case name == shareVariable && job.CheckName(value) == nil:
+	case s.admitsOwn(name, value):
 	default:
 		add("it sets the variable %s, which the rule's env does not name", name)
 	}

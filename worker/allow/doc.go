@@ -17,7 +17,9 @@
 //	I1. What a rule does not name, a start may not have: no arguments, no other
 //	    account than the minion's own, no directory of the order's choice, no
 //	    variable. A variable counts whatever its name is, because nobody can list
-//	    those that load code or change what runs.
+//	    those that load code or change what runs. Those that Carillon sets itself, in
+//	    the form that it gives them, need no name: which of them a start has depends
+//	    on attempts and causes. Parameters and payloads are not among them.
 //	I2. A program is the file that would be run, with all links resolved, under
 //	    the name by which it is called (program.Place). How the order spells it
 //	    does not matter, nor does the search path.
