@@ -17,7 +17,8 @@ var (
 	ErrStopping = errors.New("the worker stops")
 )
 
-// Permanent returns an error after which a task is not tried again.
+// Permanent returns an error after which a task is not tried again, whether it is an item of
+// a queue or a task of a job with retry.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -35,7 +36,9 @@ func (e *PermanentError) Error() string { return e.Err.Error() }
 func (e *PermanentError) Unwrap() error { return e.Err }
 
 // Snooze returns an error after which an item of a queue is tried again after d, and that
-// counts as no attempt.
+// counts as no attempt. A task of a job that is in no queue has failed by it: it is tried
+// again as the job's retry says, after the pause of retry and not after d, and that is an
+// attempt.
 func Snooze(d time.Duration) error { return &SnoozeError{d} }
 
 // SnoozeError is an error after which an item is tried again later.

@@ -110,6 +110,10 @@ type Retry struct {
 	// one of these; after a signal that is 128 and the signal's number. Empty: any failure is. Other kinds of failure, such as a
 	// timeout, are tried again in any case.
 	ExitCodes []int `json:"exitCodes,omitempty"`
+	// PermanentExitCodes: a command that failed is not tried again if its exit code is one
+	// of these; ExitCodes is the other way round, and one of the two is given at most.
+	// Empty: no exit code is permanent by itself.
+	PermanentExitCodes []int `json:"permanentExitCodes,omitempty"`
 }
 
 // Allows reports whether an attempt that ended so may be followed by another.
@@ -117,10 +121,15 @@ func (r *Retry) Allows(state State, exit *Exit) bool {
 	if !state.Retryable() {
 		return false
 	}
-	if state != StateFailed || len(r.ExitCodes) == 0 {
+	switch {
+	case state != StateFailed:
 		return true
+	case len(r.PermanentExitCodes) > 0:
+		return exit == nil || !slices.Contains(r.PermanentExitCodes, exit.ShellCode())
+	case len(r.ExitCodes) > 0:
+		return exit != nil && slices.Contains(r.ExitCodes, exit.ShellCode())
 	}
-	return exit != nil && slices.Contains(r.ExitCodes, exit.ShellCode())
+	return true
 }
 
 // Limits and defaults of retries.

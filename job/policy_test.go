@@ -32,6 +32,20 @@ func TestRetryAllows(t *testing.T) {
 			t.Errorf("%s: allowed %v, want %v", name, got, c.want)
 		}
 	}
+	final := Retry{Attempts: 2, PermanentExitCodes: []int{64, 137}}
+	for name, c := range map[string]struct {
+		state State
+		exit  *Exit
+		want  bool
+	}{
+		"another exit code": {StateFailed, &Exit{Code: 1}, true}, "a permanent one": {StateFailed, &Exit{Code: 64}, false},
+		"a permanent signal": {StateFailed, &Exit{Code: -1, Signal: "SIGKILL"}, false}, "a handler": {StateFailed, nil, true},
+		"a timeout": {StateTimedOut, &Exit{Code: -1, Signal: "SIGKILL"}, true},
+	} {
+		if got := final.Allows(c.state, c.exit); got != c.want {
+			t.Errorf("permanent exit codes, %s: allowed %v, want %v", name, got, c.want)
+		}
+	}
 }
 
 func TestDelayIsStable(t *testing.T) {
@@ -52,13 +66,13 @@ func TestWindowsAreChecked(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := Spec{
 		Command: []string{"x"}, Overlap: OverlapSkip, OverlapLimit: 5, OverlapGrace: Duration(time.Second),
-		Jitter: Duration(-1), CatchUp: Duration(-time.Second), StartAt: &now, EndAt: &now, Retry: Retry{ExitCodes: []int{0, 3, 256}},
+		Jitter: Duration(-1), CatchUp: Duration(-time.Second), StartAt: &now, EndAt: &now, Retry: Retry{ExitCodes: []int{0, 3, 256}, PermanentExitCodes: []int{0}},
 	}
 	var got []string
 	for _, p := range s.Validate() {
 		got = append(got, p.Path)
 	}
-	want := "spec.retry.exitCodes[0] spec.retry.exitCodes[2] spec.jitter spec.catchUp spec.endAt spec.retry.exitCodes spec.overlapLimit spec.overlapGrace"
+	want := "spec.retry.exitCodes[0] spec.retry.exitCodes[2] spec.retry.permanentExitCodes[0] spec.retry.permanentExitCodes spec.jitter spec.catchUp spec.endAt spec.retry.exitCodes spec.overlapLimit spec.overlapGrace"
 	if strings.Join(got, " ") != want {
 		t.Errorf("problems with %v, want %s", got, want)
 	}

@@ -387,10 +387,10 @@ func (r *Retry) check(p *problems) {
 	if r.Attempts < 0 || r.Attempts > MaxAttempts {
 		p.add("spec.retry.attempts", "%d is out of range; 1 to %d are allowed (1 means: no retry)", r.Attempts, MaxAttempts)
 	}
-	for i, c := range r.ExitCodes {
-		if c < 1 || c > 255 {
-			p.add("spec.retry.exitCodes["+strconv.Itoa(i)+"]", "%d is no exit code of a failure; 1 to 255 are allowed", c)
-		}
+	checkExitCodes(p, "spec.retry.exitCodes", r.ExitCodes)
+	checkExitCodes(p, "spec.retry.permanentExitCodes", r.PermanentExitCodes)
+	if len(r.ExitCodes) > 0 && len(r.PermanentExitCodes) > 0 {
+		p.add("spec.retry.permanentExitCodes", "is given with exitCodes, by which all other exit codes are permanent; leave one of the two out")
 	}
 	base, limit := time.Duration(r.Backoff), time.Duration(r.MaxBackoff)
 	switch {
@@ -402,6 +402,14 @@ func (r *Retry) check(p *problems) {
 		p.add("spec.retry.backoff", "%s is longer than the longest pause, which is %s unless maxBackoff is given; give maxBackoff", short(base), short(DefaultMaxBackoff))
 	case limit != 0 && base > limit:
 		p.add("spec.retry.backoff", "%s is longer than maxBackoff, %s", short(base), short(limit))
+	}
+}
+
+func checkExitCodes(p *problems, at string, codes []int) {
+	for i, c := range codes {
+		if c < 1 || c > 255 {
+			p.add(at+"["+strconv.Itoa(i)+"]", "%d is no exit code of a failure; 1 to 255 are allowed", c)
+		}
 	}
 }
 

@@ -186,3 +186,47 @@ func TestAgeOutlivesALease(t *testing.T) {
 		t.Errorf("started at %s, before %s", m.StartedAt, before.StartedAt)
 	}
 }
+
+// TestPermanent: what a handler calls permanent, or the exit code of a command is by the
+// job's word, ends the attempts, and the record says so; a handler's snooze is an attempt of
+// a job that is in no queue.
+func TestPermanent(t *testing.T) {
+	t.Parallel()
+	codes := job.Retry{Attempts: 5, PermanentExitCodes: []int{64}}
+	only := job.Retry{Attempts: 5, ExitCodes: []int{75}}
+	for name, c := range map[string]struct {
+		retry  job.Retry
+		report job.Report
+		again  bool
+		final  bool
+	}{
+		"failed":                   {job.Retry{Attempts: 5}, job.Report{State: job.StateFailed}, true, false},
+		"permanent":                {job.Retry{Attempts: 5}, job.Report{State: job.StateFailed, Verdict: job.VerdictPermanent}, false, true},
+		"snoozed":                  {job.Retry{Attempts: 5}, job.Report{State: job.StateFailed, Verdict: job.VerdictSnooze, After: job.Duration(time.Hour)}, true, false},
+		"interrupted":              {job.Retry{Attempts: 5}, job.Report{State: job.StateFailed, Verdict: job.VerdictInterrupted}, true, false},
+		"a permanent exit code":    {codes, job.Report{State: job.StateFailed, Exit: &job.Exit{Code: 64}}, false, true},
+		"another exit code":        {codes, job.Report{State: job.StateFailed, Exit: &job.Exit{Code: 1}}, true, false},
+		"none of those that count": {only, job.Report{State: job.StateFailed, Exit: &job.Exit{Code: 1}}, false, true},
+		"a timeout":                {codes, job.Report{State: job.StateTimedOut, Exit: &job.Exit{Code: 64}}, true, false},
+		"cancelled":                {job.Retry{Attempts: 5}, job.Report{State: job.StateCancelled}, false, false},
+	} {
+		spec := &job.Spec{Retry: c.retry}
+		if got := mayRetry(spec, &task{attempt: 1}, &c.report); got != c.again {
+			t.Errorf("%s: tried again %v, want %v", name, got, c.again)
+		}
+		if got := isPermanent(spec, &c.report); got != c.final {
+			t.Errorf("%s: permanent %v, want %v", name, got, c.final)
+		}
+	}
+
+	b := setup(t)
+	b.w.fail, b.w.verdict = true, job.VerdictPermanent
+	b.start("a")
+	j := b.put("r", job.Spec{Command: []string{"go:mail"}, Retry: job.Retry{Attempts: 5, Backoff: job.Duration(time.Millisecond)}})
+	fire := b.trigger(j, nil)
+	b.until("its end", func() bool { return b.recordOf(fire).State.Final() })
+	r := b.recordOf(fire)
+	if r.State != job.StateFailed || len(r.Attempts) != 0 || len(r.Tasks) != 1 || r.Tasks[0].Attempt != 1 || !strings.HasSuffix(r.Tasks[0].Reason, whyPermanent) {
+		t.Errorf("recorded as %s, attempts %+v, tasks %+v", r.State, r.Attempts, r.Tasks)
+	}
+}

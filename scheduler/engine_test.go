@@ -48,6 +48,8 @@ type world struct {
 	fail   bool // commands fail
 	// exit is what commands that fail end with; nil: code 1.
 	exit *job.Exit
+	// verdict is what handlers that fail say of it.
+	verdict job.Verdict
 	// forgetful: the history drops records.
 	forgetful bool
 	// hosts are the minions; none: there is one, m1.
@@ -127,7 +129,7 @@ func (m *minions) Send(orders []job.Order) {
 		if !known {
 			r = job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateSucceeded, StartedAt: time.Now(), EndedAt: time.Now(), Spooled: true}
 			if m.w.fail {
-				r.State, r.Exit = job.StateFailed, cmp.Or(m.w.exit, &job.Exit{Code: 1})
+				r.State, r.Exit, r.Verdict = job.StateFailed, cmp.Or(m.w.exit, &job.Exit{Code: 1}), m.w.verdict
 			}
 			if m.w.hold {
 				r.State, r.EndedAt = job.StateRunning, time.Time{}

@@ -396,9 +396,9 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 		s.retry(f, t, r, spec)
 		return
 	} else if again {
-		last := *r
-		last.Reason = strings.TrimPrefix(r.Reason+"; "+whyNotAgain, "; ")
-		r = &last
+		r = because(r, whyNotAgain)
+	} else if err == nil && t.attempt < spec.Retry.Attempts && isPermanent(spec, r) {
+		r = because(r, whyPermanent)
 	}
 	t.report = r
 	s.become(t, phase.Ended)
@@ -413,6 +413,13 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 	s.end(f, state, reason)
 }
 
+// because returns a report whose reason goes on to tell why there is no other attempt.
+func because(r *job.Report, why string) *job.Report {
+	last := *r
+	last.Reason = strings.TrimPrefix(r.Reason+"; "+why, "; ")
+	return &last
+}
+
 // idempotentAttempts is how often a task is tried in all that may have run, and
 // may run again.
 const idempotentAttempts = 3
@@ -424,8 +431,17 @@ func mayRetry(spec *job.Spec, t *task, r *job.Report) bool {
 	if r.State == job.StateIndeterminate {
 		return spec.Idempotent && t.attempt < max(spec.Retry.Attempts, idempotentAttempts)
 	}
-	return r.Verdict != job.VerdictPermanent && spec.Retry.Allows(r.State, r.Exit) && t.attempt < spec.Retry.Attempts
+	return !isPermanent(spec, r) && spec.Retry.Allows(r.State, r.Exit) && t.attempt < spec.Retry.Attempts
 }
+
+// isPermanent reports whether a handler, or the exit code of a command, says that it is of
+// no use to try a task again that has failed.
+func isPermanent(spec *job.Spec, r *job.Report) bool {
+	return r.State == job.StateFailed && (r.Verdict == job.VerdictPermanent || !spec.Retry.Allows(r.State, r.Exit))
+}
+
+// whyPermanent ends the reason of a task that has attempts left and is not tried again.
+const whyPermanent = "not tried again, as the failure is permanent"
 
 // retry plans the task's next attempt, on another minion where one will do. The
 // report is acknowledged once the new attempt is in the slot.

@@ -97,6 +97,7 @@ func TestM2_FieldWorksOrIsRefused(t *testing.T) {
 		"{retry: {attempts: 1, backoff: 5s}, command: [x]}":                 {"spec.retry.backoff": "attempts: 2 or more"},
 		"{retry: {maxBackoff: 5s}, command: [x]}":                           {"spec.retry.maxBackoff": "give attempts"},
 		"{retry: {exitCodes: [3]}, idempotent: true, command: [x]}":         {"spec.retry.exitCodes": "give attempts"},
+		"{retry: {permanentExitCodes: 3}, command: [x]}":                    {"spec.retry.permanentExitCodes": "give attempts"},
 		"{overlapLimit: 5, command: [x]}":                                   {"spec.overlapLimit": "give overlap: queue-all"},
 		"{overlap: queue-one, overlapLimit: 5, command: [x]}":               {"spec.overlapLimit": "give overlap: queue-all"},
 		"{overlap: replace, overlapGrace: 5s, command: [x]}":                {"spec.overlapGrace": "give overlap: replace-after-grace"},

@@ -68,7 +68,7 @@ func Values() map[string][]any {
 		"target.names": {"web*"}, "target.labels": {Doc{"a": "b"}}, "target.match": {"web*"}, "target.run": {"all", "any"}, "target.count": {3},
 		"rollout.canary": {"web1"}, "rollout.canaryCount": {2}, "rollout.promote": {"manual"}, "rollout.batch": {5}, "rollout.pause": {"5s"},
 		"rollout.maxFailures": {0, 3}, "rollout.order": {"shuffle", "label"}, "rollout.orderBy": {"site"}, "rollout.maxPer": {Doc{"rack": 2}}, "rollout.clusterMaxPer": {Doc{"rack": 2}},
-		"timeout": {"30s"}, "lostAfter": {"30s"}, "retry.attempts": {2, 5}, "retry.backoff": {"3s"}, "retry.maxBackoff": {"2s", "1h"}, "retry.exitCodes": {[]int{3}},
+		"timeout": {"30s"}, "lostAfter": {"30s"}, "retry.attempts": {2, 5}, "retry.backoff": {"3s"}, "retry.maxBackoff": {"2s", "1h"}, "retry.exitCodes": {[]int{3}}, "retry.permanentExitCodes": {[]int{64}},
 		"overlap": {"allow", "queue-one", "queue-all", "replace", "replace-after-grace"}, "overlapLimit": {7}, "overlapGrace": {"7s"},
 		"startAt": {"2027-03-28T00:00:00Z"}, "endAt": {"2027-04-02T00:00:00Z"}, "jitter": {"50s"}, "calendars": {"holidays"}, "onExcluded": {"next"},
 		"misfire": {"skip", "all"}, "catchUp": {"3h"}, "catchUpEvery": {"3s"}, "count": {2}, "pauseAfterFailures": {3},
