@@ -1,6 +1,7 @@
 package job
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 )
@@ -44,6 +45,23 @@ func HandlerOf(command []string) (string, bool) {
 		return "", false
 	}
 	return strings.CutPrefix(command[0], HandlerPrefix)
+}
+
+// HandlerInput is what a handler gets of a text, the payload of an item or the first word
+// behind the handler's name in a command: the text where it is JSON, and else the text as a
+// JSON string. Nil: there is none.
+func HandlerInput(text string) json.RawMessage {
+	switch {
+	case text == "":
+		return nil
+	case json.Valid([]byte(text)):
+		return json.RawMessage(text)
+	}
+	quoted, err := json.Marshal(text)
+	if err != nil { // a text can be
+		return nil
+	}
+	return quoted
 }
 
 // Progress is how far a task is.

@@ -76,6 +76,9 @@ func (hf *hostFacts) find(ctx context.Context) {
 	if m := hf.memory; m != nil && m.Why == agentpb.GapCopy {
 		found[copiedFact] = m.Since.Format(time.RFC3339)
 	}
+	for name := range hf.deps.Handlers {
+		found[job.FactHandler+name] = "" // what they take is not told
+	}
 	if hf.deps.Facts != nil {
 		maps.Copy(found, hf.deps.Facts())
 	}

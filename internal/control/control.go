@@ -284,8 +284,8 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Definitions: c.Set, Runs: c.Book, Minions: c.Fleet,
 		Apply: c.Applier, Rights: c.rights, Logger: log,
 	})
-	c.Clerk = queues.New(queues.Deps{Store: db, Audit: records, History: deps.History, Bounds: c.ItemBounds, Inputs: c.Inputs, Logger: log})
-	c.Desk = plans.New(plans.Deps{Store: db, Audit: records, Bounds: c.ItemBounds, Logger: log})
+	c.Clerk = queues.New(queues.Deps{Store: db, Audit: records, History: deps.History, Bounds: c.ItemBounds, Takers: c.Takers, Logger: log})
+	c.Desk = plans.New(plans.Deps{Store: db, Audit: records, Bounds: c.ItemBounds, Takers: c.Takers, Logger: log})
 	c.Checker = doctor.New(doctor.Deps{
 		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Etcd: c.Membership, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,
 		Inventory: deps.Minions, Enrollment: deps.Enrollment, Past: deps.Past,

@@ -19,6 +19,7 @@ func Of(err error) int {
 		tooBig  *http.MaxBytesError
 		unknown *caller.RefusedError
 		busy    *caller.BusyError
+		slow    *caller.SlowError
 	)
 	switch {
 	case errors.As(err, &invalid), errors.Is(err, job.ErrNoMinions):
@@ -27,6 +28,8 @@ func Of(err error) int {
 		return http.StatusUnauthorized
 	case errors.As(err, &busy):
 		return http.StatusTooManyRequests
+	case errors.As(err, &slow):
+		return http.StatusRequestTimeout
 	case errors.Is(err, job.ErrNotFound):
 		return http.StatusNotFound
 	case errors.Is(err, job.ErrForbidden):

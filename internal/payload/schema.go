@@ -224,6 +224,17 @@ func (s *Schema) Check(payload []byte) []string {
 	return c.wrong
 }
 
+// CheckNone returns what is wrong with there being no payload at all: what an object without
+// members would lack. Nil: nothing, or the schema is that of no object.
+func (s *Schema) CheckNone() []string {
+	if len(s.types) > 0 && !slices.Contains(s.types, "object") || slices.Contains(s.types, "null") {
+		return nil
+	}
+	var c check
+	c.value(s, map[string]any{}, "")
+	return c.wrong
+}
+
 // maxWrong is how many problems are told.
 const maxWrong = 20
 

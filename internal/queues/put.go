@@ -155,18 +155,23 @@ func (f *Fires) count(ctx context.Context, s *stored, q *queue.Queue) (int64, er
 
 // Unfit tells why a queue does not take a payload; empty: it does.
 func Unfit(spec *job.QueueSpec, text string) string {
-	if len(text) > job.MaxItemPayload {
-		return fmt.Sprintf("it has %d bytes; at most %d are allowed", len(text), job.MaxItemPayload)
-	}
-	if spec.PayloadSchema == "" {
-		return ""
-	}
-	schema, err := payload.Parse(spec.PayloadSchema)
-	if err != nil {
-		return "its payloadSchema " + err.Error()
-	}
-	if wrong := schema.Check([]byte(text)); len(wrong) > 0 {
+	if wrong := AllUnfit(spec, text); len(wrong) > 0 {
 		return wrong[0]
 	}
 	return ""
+}
+
+// AllUnfit is Unfit with all that is wrong.
+func AllUnfit(spec *job.QueueSpec, text string) []string {
+	if len(text) > job.MaxItemPayload {
+		return []string{fmt.Sprintf("it has %d bytes; at most %d are allowed", len(text), job.MaxItemPayload)}
+	}
+	if spec.PayloadSchema == "" {
+		return nil
+	}
+	schema, err := payload.Parse(spec.PayloadSchema)
+	if err != nil {
+		return []string{"its payloadSchema " + err.Error()}
+	}
+	return schema.Check([]byte(text))
 }

@@ -288,8 +288,8 @@ func Merged(own, theirs job.QueueOffers) job.QueueOffers {
 	return out
 }
 
-// inputOf is what a call gives the handler as JSON: an item's payload, or the first word
-// behind the handler's name; as a text where it is no JSON. Empty: there is none.
+// inputOf is what a call gives the handler: an item's payload, or the first word behind the
+// handler's name.
 func inputOf(call *worker.Call) json.RawMessage {
 	text := ""
 	if it, ok := call.Item(); ok {
@@ -297,12 +297,5 @@ func inputOf(call *worker.Call) json.RawMessage {
 	} else if len(call.Args) > 0 {
 		text = call.Args[0]
 	}
-	switch {
-	case text == "":
-		return nil
-	case json.Valid([]byte(text)):
-		return json.RawMessage(text)
-	}
-	quoted, _ := json.Marshal(text) // a text can be
-	return quoted
+	return job.HandlerInput(text)
 }

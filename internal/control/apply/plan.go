@@ -55,6 +55,8 @@ type planner struct {
 	notifiers map[job.Key]*mvccpb.KeyValue
 	// queues are those to which jobs are dispatched; nil: there is none.
 	queues map[job.Key]*mvccpb.KeyValue
+	// who are the takers of queues, and of jobs by their handlers and targets.
+	who map[string]minions.Takers
 	// roles are all roles and bindings if an object is one of them; else nil.
 	roles *roles.Stored
 	named []job.ScriptRef
@@ -80,7 +82,7 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 	if caller.RequestOf(ctx).IfMatch != 0 && (len(objects) != 1 || objects[0].Kind != job.KindJob) {
 		return nil, apiview.Invalid("If-Match", "is of one job: apply that alone, or leave it out")
 	}
-	p := &planner{c: ap, switching: switching, now: ap.db.Now().UTC(), groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
+	p := &planner{c: ap, switching: switching, now: ap.db.Now().UTC(), who: map[string]minions.Takers{}, groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
 	if err := p.readGroups(ctx, objects); err != nil {
 		return nil, err
 	}
@@ -149,11 +151,16 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 		p.queued(&changes[i], o)
 	}
 	problems = append(problems, p.checkSteps(objects)...)
-	undone, err := p.checkDispatch(ctx, objects)
+	undone, err := p.checkDispatch(ctx, objects, changes)
 	if err != nil {
 		return nil, err
 	}
 	problems = append(problems, undone...)
+	untaken, err := p.checkInputs(ctx, objects, changes)
+	if err != nil {
+		return nil, err
+	}
+	problems = append(problems, untaken...)
 	if p.created > 0 {
 		if err := ap.RoomForJobs(ctx); err != nil {
 			return nil, fmt.Errorf("apply: %w", err)

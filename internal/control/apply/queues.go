@@ -98,7 +98,7 @@ func (p *planner) queueLabels(key job.Key) map[string]string {
 
 // checkDispatch tells which jobs are dispatched to queues that there are not, or that do not
 // take what the jobs put into them.
-func (p *planner) checkDispatch(ctx context.Context, objects []manifest.Object) ([]job.Problem, error) {
+func (p *planner) checkDispatch(ctx context.Context, objects []manifest.Object, changes []change) ([]job.Problem, error) {
 	var problems []job.Problem
 	for i := range objects {
 		o := &objects[i]
@@ -106,11 +106,11 @@ func (p *planner) checkDispatch(ctx context.Context, objects []manifest.Object) 
 			continue
 		}
 		key := job.Key{Namespace: o.Metadata.Namespace, Name: o.Spec.Dispatch.Queue}
-		spec, err := p.queueSpec(objects, key)
+		q, err := p.queueOf(objects, key)
 		if err != nil {
 			return nil, err
 		}
-		if spec == nil {
+		if q == nil {
 			problem, err := p.noQueue(ctx, o, objects)
 			if err != nil {
 				return nil, err
@@ -118,18 +118,36 @@ func (p *planner) checkDispatch(ctx context.Context, objects []manifest.Object) 
 			problems = append(problems, problem)
 			continue
 		}
-		if wrong := unfit(spec, &o.Spec, key.Namespace); wrong != "" {
-			problems = append(problems, o.Problem("spec.params", fmt.Sprintf("make a payload that queue %s does not take: %s", key, wrong)))
+		text, known, err := itemOf(&o.Spec, key.Namespace)
+		switch {
+		case err != nil:
+			problems = append(problems, o.Problem("spec.params", err.Error()))
+			continue
+		case !known:
+			continue
+		}
+		wrong := queues.AllUnfit(&q.Spec, text)
+		if len(wrong) == 0 && p.looksAtTakers(&changes[i]) {
+			takers, err := p.takers(ctx, q)
+			if err != nil {
+				return nil, err
+			}
+			for _, text := range takers.Refuses(text) {
+				wrong = append(wrong, text+" (no worker of the queue takes it)")
+			}
+		}
+		for _, text := range wrong {
+			problems = append(problems, o.Problem("spec.params", fmt.Sprintf("make a payload that queue %s does not take: %s", key, text)))
 		}
 	}
 	return problems, nil
 }
 
-// queueSpec is the queue of the file, or else the stored one; nil: there is none.
-func (p *planner) queueSpec(objects []manifest.Object, key job.Key) (*job.QueueSpec, error) {
+// queueOf is the queue of the file, or else the stored one; nil: there is none.
+func (p *planner) queueOf(objects []manifest.Object, key job.Key) (*job.Queue, error) {
 	for i := range objects {
 		if o := &objects[i]; o.Kind == job.KindQueue && o.Metadata.Key() == key {
-			return &o.Queue, nil
+			return &job.Queue{Metadata: o.Metadata, Spec: o.Queue}, nil
 		}
 	}
 	kv := p.queues[key]
@@ -137,25 +155,22 @@ func (p *planner) queueSpec(objects []manifest.Object, key job.Key) (*job.QueueS
 		return nil, nil
 	}
 	s, err := store.Decode[etcdkv.StoredQueue](kv)
-	return &s.Spec, err
+	return &s.Queue, err
 }
 
-// unfit tells why a queue does not take the payload of a job's occurrences; empty: it does,
-// or that depends on the parameters with which a run is started.
-func unfit(queue *job.QueueSpec, s *job.Spec, namespace string) string {
+// itemOf returns the payload of a job's occurrences; false: it depends on the parameters
+// with which a run is started, or something is wrong with them, which is told elsewhere.
+func itemOf(s *job.Spec, namespace string) (string, bool, error) {
 	automatic := len(s.Schedules) > 0 || s.After != nil || s.Watch != nil
 	if !automatic && (len(s.Params) == 0 || slices.ContainsFunc(s.Params, func(d job.Param) bool { return d.Default == "" })) {
-		return ""
+		return "", false, nil
 	}
 	plan, problems := s.Plan(namespace, nil, func(job.ScriptRef) (*job.SavedScript, bool) { return nil, false })
 	if len(problems) > 0 {
-		return "" // told as those of the parameters
+		return "", false, nil
 	}
 	text, err := s.ItemPayload(plan.Params)
-	if err != nil {
-		return err.Error()
-	}
-	return queues.Unfit(queue, text)
+	return text, true, err
 }
 
 // noQueue tells that a job is dispatched to a queue that there is not.

@@ -25,6 +25,9 @@ func (p *planner) warn(ctx context.Context, objects []manifest.Object, changes [
 			changes[i].result.Warnings = append(changes[i].result.Warnings, slices.Concat(nameWarnings(o), scheduleWarnings(o), p.c.sizeWarnings(ctx, &o.Spec))...)
 		}
 	}
+	if err := p.warnOfHandlers(ctx, objects, changes); err != nil {
+		return err
+	}
 	return p.warnOfAfter(ctx, objects, changes)
 }
 

@@ -28,3 +28,12 @@ func (e *BusyError) Error() string {
 	}
 	return fmt.Sprintf("%s; try again in %s", why, e.RetryAfter.Round(time.Second)+time.Second)
 }
+
+// SlowError is a request that was given up, as its sender did not go on.
+type SlowError struct {
+	// Why tells it to people.
+	Why string
+}
+
+// Error implements error.
+func (e *SlowError) Error() string { return e.Why }

@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	running "github.com/carillon-cron/carillon/internal/plans"
@@ -28,6 +29,8 @@ type Deps struct {
 	// Bounds returns what bounds each of some items of a queue by who ctx is of, or refuses
 	// them.
 	Bounds func(ctx context.Context, q *job.Queue, items []queue.Item) ([]job.Bounds, error)
+	// Takers returns who may do the items of a queue.
+	Takers func(ctx context.Context, q *job.Queue) (minions.Takers, error)
 	Logger *zap.Logger
 }
 
@@ -36,6 +39,7 @@ type Desk struct {
 	db     *store.Store
 	audit  *audit.Log
 	bounds func(ctx context.Context, q *job.Queue, items []queue.Item) ([]job.Bounds, error)
+	takers func(ctx context.Context, q *job.Queue) (minions.Takers, error)
 	log    *zap.Logger
 	// sending has an element for each plan that is being read.
 	sending chan struct{}
@@ -43,7 +47,7 @@ type Desk struct {
 
 // New returns a Desk.
 func New(deps Deps) *Desk {
-	return &Desk{db: deps.Store, audit: deps.Audit, bounds: deps.Bounds, log: deps.Logger, sending: make(chan struct{}, maxSending)}
+	return &Desk{db: deps.Store, audit: deps.Audit, bounds: deps.Bounds, takers: deps.Takers, log: deps.Logger, sending: make(chan struct{}, maxSending)}
 }
 
 // object names a plan in the audit and in messages.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/payload"
@@ -58,6 +59,7 @@ func (d *Desk) SendPlan(ctx context.Context, in Sending, o api.Order) (api.PlanR
 	if err != nil {
 		return api.PlanReceipt{}, err
 	}
+	in.Body = &paced{from: in.Body}
 	s := &sent{d: d, in: in, uid: uid, keys: d.db.Keys.PlanData(uid), types: map[string]*taking{}}
 	if err := s.touch(ctx); err != nil {
 		return api.PlanReceipt{}, err
@@ -88,6 +90,8 @@ type sent struct {
 type taking struct {
 	etcdkv.StoredQueue
 	schema *payload.Schema
+	// takers are those who may do them.
+	takers minions.Takers
 	// wrong is why it takes none.
 	wrong string
 }
@@ -138,6 +142,11 @@ func (s *sent) task(ctx context.Context, t plan.Task) error {
 			problems = append(problems, job.Problem{Path: "parameters", Message: "queue " + t.Type + " does not take them: " + wrong})
 		}
 	}
+	if problems == nil {
+		for _, wrong := range q.takers.Refuses(string(text)) {
+			problems = append(problems, job.Problem{Path: "parameters", Message: "no worker of queue " + t.Type + " takes them: " + wrong})
+		}
+	}
 	if problems != nil {
 		return &job.InvalidError{Problems: problems}
 	}
@@ -179,6 +188,9 @@ func (s *sent) queue(ctx context.Context, typ string) (*taking, error) {
 		if q.schema, err = payload.Parse(q.Spec.PayloadSchema); err != nil {
 			return nil, fmt.Errorf("payloadSchema of queue %s: %w", key, err)
 		}
+	}
+	if q.takers, err = s.d.takers(ctx, &q.Queue); err != nil {
+		return nil, fmt.Errorf("what the workers of queue %s take: %w", key, err)
 	}
 	return q, nil
 }

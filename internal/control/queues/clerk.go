@@ -16,6 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/definitions"
+	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	dispatch "github.com/carillon-cron/carillon/internal/queues"
@@ -31,8 +32,8 @@ type Deps struct {
 	// Bounds returns what bounds each of some items of a queue by who ctx is of, or refuses
 	// them.
 	Bounds func(ctx context.Context, q *job.Queue, items []queue.Item) ([]job.Bounds, error)
-	// Inputs returns the schemas of what the workers of a queue take; none: anything.
-	Inputs func(ctx context.Context, q *job.Queue) ([]string, error)
+	// Takers returns who may do the items of a queue; nil: nobody knows.
+	Takers func(ctx context.Context, q *job.Queue) (minions.Takers, error)
 	Logger *zap.Logger
 }
 
@@ -57,7 +58,7 @@ type opened struct {
 
 // New returns a Clerk.
 func New(deps Deps) *Clerk {
-	return &Clerk{db: deps.Store, audit: deps.Audit, history: deps.History, bounds: deps.Bounds, inputs: inputs{find: deps.Inputs}, log: deps.Logger, open: map[job.UID]opened{}}
+	return &Clerk{db: deps.Store, audit: deps.Audit, history: deps.History, bounds: deps.Bounds, inputs: inputs{find: deps.Takers}, log: deps.Logger, open: map[job.UID]opened{}}
 }
 
 // stored reads the description of a queue.
