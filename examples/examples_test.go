@@ -5,8 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-cron/carillon/carillontest"
 	"github.com/carillon-cron/carillon/handler/handlertest"
 	"github.com/carillon-cron/carillon/handler/protocol"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // start starts a program until the test ends.
@@ -46,6 +48,22 @@ func TestPython(t *testing.T) {
 		}
 		if out := m.Do("mail", handlertest.Task{Input: map[string]string{"from": "ada"}}); out.Result != protocol.Permanent {
 			t.Errorf("no mail: %+v", out)
+		}
+	})
+	t.Run("in a cluster", func(t *testing.T) {
+		t.Parallel()
+		c := carillontest.Start(t)
+		start(t, "python3", "python/worker.py", c.Minion().Socket)
+		key := job.Key{Namespace: "default", Name: "mail"}
+		if _, err := c.Client().Queues.Register(t.Context(), key, job.QueueSpec{Command: []string{"go:mail"}}); err != nil {
+			t.Fatal(err)
+		}
+		spec := job.Spec{Dispatch: &job.QueueDispatch{Queue: "mail"}, Params: []job.Param{{Name: "to", Default: "ada"}}}
+		if _, err := c.Client().Jobs.Register(t.Context(), key, spec); err != nil {
+			t.Fatal(err)
+		}
+		if run := c.Run(key, nil); run.State != job.StateSucceeded || run.Tasks[0].Stdout.Head != "mail to ada\n" {
+			t.Errorf("%s (%s): %+v", run.State, run.Reason, run.Tasks)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -144,6 +145,9 @@ func (w *Worker) Call(ctx context.Context, c *Call) (err error) {
 	}()
 	return fn(ctx, c)
 }
+
+// Handlers are the names of the handlers that were added.
+func (w *Worker) Handlers() []string { return slices.Sorted(maps.Keys(w.funcs)) }
 
 // Problems are what is wrong with the handlers that were added; none: they can run.
 func (w *Worker) Problems() []job.Problem {

@@ -20,6 +20,7 @@ func forTests() []no {
 		{"testing/...", why},
 		{module + "/test/...", why},
 		{module + "/bench/...", why},
+		{module + "/carillontest/...", why},
 		{module + "/internal/testkit/...", why},
 		{module + "/agentpush/agenttest/...", why},
 		{module + "/handler/handlertest/...", why},

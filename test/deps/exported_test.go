@@ -13,7 +13,7 @@ import (
 // TestPublicPackages: what others' programs use names no type that they cannot.
 func TestPublicPackages(t *testing.T) {
 	t.Parallel()
-	for _, pkg := range []string{"api", "client", "client/overetcd", "handler", "handler/handlertest", "handler/protocol", "job"} {
+	for _, pkg := range []string{"api", "carillontest", "client", "client/overetcd", "handler", "handler/handlertest", "handler/protocol", "job"} {
 		files := token.NewFileSet()
 		parsed, err := parser.ParseDir(files, "../../"+pkg, func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, parser.SkipObjectResolution) //nolint:staticcheck // no build tags and no types are needed
 		if err != nil {
