@@ -10,6 +10,10 @@ number() { # number NAME: the number of a member of $line
 	printf '%s' "$line" | sed -n 's/.*"'"$1"'":\([0-9][0-9]*\).*/\1/p'
 }
 say() { printf '%s\n' "$1"; }
+share() { # share ID REQUEST: asks for what the run of $task shares; the answer is a line
+	asked=$1
+	say '{"type":"share","task":"'"$task"'","id":"'"$1"'","request":'"$2"'}'
+}
 
 say '{"type":"hello","protocol":1,"name":"conform.sh","handlers":[{"name":"conform"}]}'
 while IFS= read -r line; do
@@ -21,6 +25,20 @@ while IFS= read -r line; do
 		[ "$(member cause)" != stopping ] || result=interrupted
 		say '{"type":"done","task":"'"$waiting"'","result":"'$result'","reason":"cancelled"}'
 		waiting=
+		continue ;;
+	'{"type":"shared"'*)
+		[ "$(member id)" = "$asked" ] || continue
+		case $(member code)-$asked in
+		ok-"$task"-count)
+			count=$(member value)
+			share "$task-wait" '{"op":"barrier","key":"all"}'
+			continue ;;
+		ok-*)
+			say '{"type":"output","task":"'"$task"'","data":"'"$count"'\n"}'
+			say '{"type":"done","task":"'"$task"'","result":"ok"}' ;;
+		*) say '{"type":"done","task":"'"$task"'","result":"failed","reason":"'"$(member reason)"'"}' ;;
+		esac
+		asked=
 		continue ;;
 	'{"type":"task"'*) ;;
 	*) continue ;;
@@ -35,6 +53,9 @@ while IFS= read -r line; do
 	checkpoint)
 		last=$(number checkpoint)
 		say '{"type":"checkpoint","task":"'"$task"'","checkpoint":'$((${last:-0} + 1))'}' ;;
+	share)
+		share "$task-count" '{"op":"incr","key":"n","delta":1}'
+		continue ;;
 	wait)
 		waiting=$task
 		continue ;;

@@ -2,11 +2,13 @@ package handlertest
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/carillon-cron/carillon/handler/protocol"
+	"github.com/carillon-cron/carillon/handler/shared"
 )
 
 // Conforms holds a program against the protocol (docs/handlers.md). start starts it for a
@@ -21,6 +23,10 @@ import (
 //	{"do": "progress"}           progress of 50 percent with the text "half", and ok
 //	{"do": "checkpoint"}         the number in its checkpoint (0 without one) and one more is
 //	                             its new checkpoint, and ok
+//	{"do": "share"}              counts the counter "n" of its run up by 1, waits at the barrier
+//	                             "all", outputs what the counter has come to and a line end,
+//	                             and ok. Where one of the answers is not ok: failed, with the
+//	                             reason of that answer
 //	{"do": "wait"}               waits until it is cancelled, and says so: "interrupted"
 //	                             when the cause is "stopping", failed otherwise
 //
@@ -53,6 +59,15 @@ func Conforms(t *testing.T, start func(t *testing.T, socket string)) {
 		{"a checkpoint that another has left", Task{Input: does{"do": "checkpoint"}, Checkpoint: 41}, protocol.OK, func(o Outcome) bool { return same(o.Checkpoint, "42") }},
 		{"cancelled", Task{Input: does{"do": "wait"}, CancelAfter: 50 * time.Millisecond}, protocol.Failed, nil},
 		{"interrupted", Task{Input: does{"do": "wait"}, CancelAfter: 50 * time.Millisecond, Cause: protocol.Stopping}, protocol.Interrupted, nil},
+		{"what a run shares", Task{Input: does{"do": "share"}, NoItem: true, stray: true, Shared: counted()}, protocol.OK, func(o Outcome) bool {
+			return o.Output == "42\n" && slices.Equal(o.Barriers, []string{"all"})
+		}},
+		{"a barrier that is broken", Task{Input: does{"do": "share"}, NoItem: true, Shared: counted(), Broken: map[string]string{"all": "the task on web3 has ended"}}, protocol.Failed, func(o Outcome) bool {
+			return o.Output == "" && strings.Contains(o.Reason, "the task on web3 has ended")
+		}},
+		{"a counter that is none", Task{Input: does{"do": "share"}, NoItem: true, Shared: &shared.Values{Version: 1, Entries: map[string]shared.Entry{"n": {Value: "x", Version: 1}}}}, protocol.Failed, func(o Outcome) bool {
+			return len(o.Barriers) == 0 && strings.Contains(o.Reason, "no whole number")
+		}},
 		{"input that it does not take", Task{Input: does{"do": "nonsense"}}, protocol.Permanent, nil},
 		{"alive after all that", Task{Input: does{"do": "echo", "text": "yes"}}, protocol.OK, func(o Outcome) bool { return o.Output == "yes\n" }},
 	} {
@@ -74,6 +89,11 @@ func Conforms(t *testing.T, start func(t *testing.T, socket string)) {
 	if out, err := c.Do("conform", Task{Input: does{"do": "echo", "text": "still"}}); err != nil || out.Output != "still\n" {
 		t.Errorf("after lines that mean nothing to it: %+v, %v", out, err)
 	}
+}
+
+// counted is what a run shares whose counter stands at 41.
+func counted() *shared.Values {
+	return &shared.Values{Version: 7, Entries: map[string]shared.Entry{"n": {Value: "41", Version: 7}}}
 }
 
 // same reports whether two texts are the same JSON.

@@ -41,6 +41,9 @@ type Task struct {
 	Cause       string
 	// Timeout is how long its end is awaited. Zero: 30 s.
 	Timeout time.Duration
+
+	// stray has an answer to a request that there is not come before each answer.
+	stray bool
 }
 
 // Outcome is what became of a task.
@@ -286,6 +289,12 @@ func (c *Conn) share(task *Task, out *Outcome, l *protocol.Line) error {
 		out.Barriers = append(out.Barriers, l.Request.Key)
 		if why := task.Broken[l.Request.Key]; why != "" {
 			a = shared.Answer{Code: shared.CodeBroken, Reason: why}
+		}
+	}
+	if task.stray {
+		stray := shared.Answer{Code: shared.CodeRefused, Reason: "it is of another request"}
+		if err := c.Send(&protocol.Line{Type: protocol.Shared, Task: l.Task, ID: l.ID + "-other", Answer: &stray}); err != nil {
+			return err
 		}
 	}
 	return c.Send(&protocol.Line{Type: protocol.Shared, Task: l.Task, ID: l.ID, Answer: &a})
