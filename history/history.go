@@ -34,7 +34,9 @@ const (
 	Fine Class = iota
 	// Bad ended otherwise.
 	Bad
-	// NotRun was skipped or missed.
+	// NotRun was skipped or missed. The latest of these are kept as they are, and before
+	// those as many rows: what lies one after the other, of one cause, is one record with a
+	// count.
 	NotRun
 )
 
@@ -60,7 +62,8 @@ type Store interface {
 	// Append makes the records durable before it returns. It is idempotent: a
 	// record whose RunID is there already replaces it, unless that has a higher token.
 	Append(ctx context.Context, runs []job.Run) error
-	// Get returns one record, or an error that wraps job.ErrNotFound.
+	// Get returns one record, or an error that wraps job.ErrNotFound. Of an occurrence for
+	// which another record stands by now, it is that one.
 	Get(ctx context.Context, id job.RunID) (job.Run, error)
 	// List returns a page of records.
 	List(ctx context.Context, q Query) (Page, error)

@@ -52,9 +52,12 @@ type Run struct {
 	GoneSince time.Time `json:"goneSince,omitzero"`
 
 	// Count is how many occurrences the record stands for: 1, except for a
-	// long row of missed ones, which runs from ScheduledAt to Until.
+	// row of ones that did not run, which goes from ScheduledAt to Until.
 	Count int       `json:"count"`
 	Until time.Time `json:"until,omitzero"`
+	// Folded: the occurrences of the row were recorded one by one, and became one record
+	// later. Each is found by its own run id still; others between them are not of the row.
+	Folded bool `json:"folded,omitempty"`
 
 	Tasks []Task `json:"tasks"`
 	// Attempts are the attempts that a later one has replaced, in the order in which

@@ -125,7 +125,7 @@ func (s *Store) mergeBucket(ctx context.Context, segs []*segment, rev int64) err
 				return err
 			}
 			if group := readable(same[:n]); len(group) > 1 {
-				if err := s.rewrite(ctx, group, s.newest(group), gen+1); err != nil {
+				if err := s.rewrite(ctx, group, recordsOf(s.newest(group, false)), gen+1); err != nil {
 					return err
 				}
 			}
@@ -141,8 +141,9 @@ func readable(segs []*segment) []*segment {
 
 // newest returns what of the segments' records is to be kept, going by these
 // segments alone: the newest version of the newest Keep runs of each class of each job, if
-// they are not too old.
-func (s *Store) newest(segs []*segment) []walk {
+// they are not too old. Of those that did not run the ones before that are kept, too: as
+// many as make Keep rows, where these are all segments of their bucket.
+func (s *Store) newest(segs []*segment, whole bool) []kept {
 	var m merger
 	for _, seg := range segs {
 		m.add(seg, nil)
@@ -151,33 +152,54 @@ func (s *Store) newest(segs []*segment) []walk {
 	if s.cfg.MaxAge > 0 {
 		oldest = time.Now().Add(-s.cfg.MaxAge).UnixNano()
 	}
-	var kept []walk
+	var all []kept
 	type shelf struct {
 		job   job.UID
 		class history.Class
 	}
 	count := map[shelf]int{}
+	rows := map[job.UID]*rowsOf{}
 	for _, ok := m.top(); ok; _, ok = m.top() {
 		w := m.next()
 		r := w.record()
 		on := shelf{r.Job, history.ClassOf(r.State)}
-		if count[on]++; count[on] > s.cfg.Keep || (s.cfg.MaxAge > 0 && r.At < oldest) {
+		count[on]++
+		old := rows[r.Job]
+		switch {
+		case s.cfg.MaxAge > 0 && lastOf(r) < oldest:
+		case count[on] <= s.cfg.Keep:
+			all = append(all, kept{walk: w})
+		case on.class == history.NotRun:
+			if old == nil {
+				old = &rowsOf{}
+				rows[r.Job] = old
+			}
+			if newer, room := old.take(w, s.cfg.Keep); room || !whole {
+				all = append(all, kept{walk: w, old: true, newer: newer})
+			}
 			continue
 		}
-		kept = append(kept, w)
+		if old != nil {
+			old.end() // what comes before is in no row with what came after
+		}
 	}
-	return kept
+	return all
+}
+
+// recordsOf returns the records of what is kept as they are.
+func recordsOf(all []kept) []etcdkv.SegmentRecord {
+	records := make([]etcdkv.SegmentRecord, len(all))
+	for i := range all {
+		records[i] = *all[i].record()
+		records[i].Rev = all[i].rev()
+	}
+	return records
 }
 
 // rewrite replaces segments of one bucket by new ones that hold the given
 // records, which must be in the order of lists. When one of the segments is no
 // longer there, nothing happens (H4).
-func (s *Store) rewrite(ctx context.Context, segs []*segment, keep []walk, generation int) error {
-	records := make([]etcdkv.SegmentRecord, len(keep))
-	for i := range keep {
-		records[i] = *keep[i].record()
-		records[i].Rev = keep[i].rev()
-	}
+func (s *Store) rewrite(ctx context.Context, segs []*segment, records []etcdkv.SegmentRecord, generation int) error {
 	cmps := make([]clientv3.Cmp, len(segs))
 	ops := make([]clientv3.Op, len(segs))
 	for i, seg := range segs {
@@ -232,16 +254,19 @@ func (s *Store) sweepBucket(ctx context.Context, bucket int) error {
 		segs = segs[n:]
 	}
 	segs := readable(l.segments)
-	kept := s.newest(segs)
-	live := make(map[*segment]int, len(segs))
-	for _, w := range kept {
-		live[w.seg]++
+	all := s.newest(segs, true)
+	live, held := make(map[*segment]int, len(segs)), make(map[*segment]bool, len(segs))
+	for i := range all {
+		held[all[i].seg] = true
+		if !all[i].old || all[i].newer.seg == nil { // else it becomes a part of another record
+			live[all[i].seg]++
+		}
 	}
 	var dead, group []*segment
 	for _, seg := range slices.Backward(segs) { // oldest first
 		garbage := live[seg]*2 <= len(seg.records)
 		switch {
-		case live[seg] == 0:
+		case !held[seg]:
 			dead = append(dead, seg)
 		case garbage || !isFull(sizeOf(seg)):
 			group = append(group, seg)
@@ -253,7 +278,10 @@ func (s *Store) sweepBucket(ctx context.Context, bucket int) error {
 	for len(group) > 0 {
 		n := openable(group)
 		if some := group[:n]; n > 1 || live[some[0]]*2 <= len(some[0].records) {
-			mine := slices.DeleteFunc(slices.Clone(kept), func(w walk) bool { return !slices.Contains(some, w.seg) })
+			mine, err := folded(slices.DeleteFunc(slices.Clone(all), func(k kept) bool { return !slices.Contains(some, k.seg) }))
+			if err != nil {
+				return err
+			}
 			if err := s.rewrite(ctx, some, mine, settled); err != nil {
 				return err
 			}

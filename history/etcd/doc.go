@@ -24,12 +24,22 @@
 //	H3  The newest Keep runs of a job of each class (as they should be, bad, not run)
 //	    are never dropped, except by age and by the cap on bytes: what did not run
 //	    pushes out no failure. That the job was deleted does not matter.
+//	    Of what did not run, the ones before the newest Keep become rows: neighbours in
+//	    the list of their job, of one cause are one record with a
+//	    count, at most history.MaxRow each, of which the newest Keep are kept. Each of
+//	    them is found by its RunID still (H7).
 //	H4  A transaction that replaces segments compares the mod revision of each,
 //	    so segments that somebody else has merged meanwhile are left alone, and
 //	    no record is lost or doubled however many nodes collect at once.
 //	H5  A reader works on one revision: what is merged meanwhile is seen once.
 //	H6  A record's JSON is passed on as it was written; fields that this release
 //	    does not know survive. Segments that it cannot read are left alone.
+//
+//	H7  A row is made in the transaction that takes its members away, and keeps their
+//	    instants. It reads as the record of the first. Of the fields that this release
+//	    does not know it has the first one's. What is older than Keep others is not
+//	    written again: if the first is nevertheless, under a higher token, that record
+//	    takes the row's place.
 //
 //	failure                            what happens
 //	a node dies between transactions   the records of those that were committed

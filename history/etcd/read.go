@@ -36,15 +36,17 @@ type listing struct {
 // readRetries is how often a read begins anew because its revision is gone.
 const readRetries = 3
 
-// Get returns one record, or an error that wraps job.ErrNotFound.
+// Get returns one record, or that of the row that stands for it, or an error that wraps
+// job.ErrNotFound.
 func (s *Store) Get(ctx context.Context, id job.RunID) (job.Run, error) {
 	notFound := fmt.Errorf("run %s: %w", id, job.ErrNotFound)
 	if !id.Valid() {
 		return job.Run{}, notFound
 	}
 	var found *walk
+	var row *etcdkv.SegmentRecord
 	err := s.read(ctx, s.cfg.Keys.RunBucket(id.Bucket(s.cfg.Buckets)), func(l listing) error {
-		found = nil
+		found, row = nil, nil
 		for segs := l.segments; len(segs) > 0; {
 			// A newer version of the record cannot lie in segments that end before it.
 			if found != nil && segs[0].Newest < found.record().At {
@@ -62,15 +64,20 @@ func (s *Store) Get(ctx context.Context, id job.RunID) (job.Run, error) {
 			}
 			segs = segs[n:]
 		}
+		if found == nil {
+			row = inRow(l.segments, id)
+		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return job.Run{}, fmt.Errorf("run %s: %w", id, err)
+	case found != nil:
+		return found.record().Decode()
+	case row != nil:
+		return row.Decode()
 	}
-	if found == nil {
-		return job.Run{}, notFound
-	}
-	return found.record().Decode()
+	return job.Run{}, notFound
 }
 
 // List returns a page of records.

@@ -19,6 +19,7 @@ type Memory struct {
 	mu   sync.Mutex
 	err  error
 	runs []job.Run // in the order of lists
+	rows map[job.RunID]*history.Row
 }
 
 var _ history.Store = (*Memory)(nil)
@@ -29,7 +30,7 @@ func NewMemory(keep int) *Memory {
 	if keep <= 0 {
 		keep = 50
 	}
-	return &Memory{keep: keep}
+	return &Memory{keep: keep, rows: map[job.RunID]*history.Row{}}
 }
 
 // Fail makes every further Append fail with err, until it is called with nil.
@@ -74,9 +75,57 @@ func (m *Memory) trim(r *job.Run) {
 			count, oldest = count+1, i
 		}
 	}
-	if count > m.keep {
+	switch {
+	case history.ClassOf(r.State) == history.NotRun:
+		m.fold(r.FireID.Job)
+	case count > m.keep:
 		m.runs = slices.Delete(m.runs, oldest, oldest+1)
 	}
+}
+
+// fold makes rows of what did not run of a job, but for the newest, and drops the oldest
+// rows when there are too many; mu must be held.
+func (m *Memory) fold(uid job.UID) {
+	single, rows, last := 0, 0, -1 // last is the row that the next older one may precede
+	for i := 0; i < len(m.runs); i++ {
+		r := &m.runs[i]
+		if r.FireID.Job != uid {
+			continue
+		}
+		if history.ClassOf(r.State) != history.NotRun {
+			last = -1
+			continue
+		}
+		if single++; single <= m.keep {
+			continue
+		}
+		if row := m.rowOf(r); row != nil && last >= 0 {
+			if had := m.rowOf(&m.runs[last]); had != nil && had.Precede(row) {
+				delete(m.rows, m.runs[last].RunID)
+				m.runs[i], m.rows[had.Run.RunID] = had.Run, had
+				m.runs = slices.Delete(m.runs, last, last+1)
+				i--
+				last = i
+				continue
+			}
+		}
+		last = i
+		if rows++; rows > m.keep {
+			delete(m.rows, r.RunID)
+			m.runs = slices.Delete(m.runs, i, i+1)
+			i, last = i-1, -1
+		}
+	}
+}
+
+func (m *Memory) rowOf(r *job.Run) *history.Row {
+	if row := m.rows[r.RunID]; row != nil {
+		return row
+	}
+	if !history.Single(r) {
+		return nil
+	}
+	return &history.Row{Run: *r, Instants: []int64{r.FireID.At}}
 }
 
 // Get returns one record, or an error that wraps job.ErrNotFound.
@@ -85,6 +134,11 @@ func (m *Memory) Get(_ context.Context, id job.RunID) (job.Run, error) {
 	defer m.mu.Unlock()
 	i := slices.IndexFunc(m.runs, func(r job.Run) bool { return r.RunID == id })
 	if i < 0 {
+		for _, row := range m.rows {
+			if row.Holds(id) {
+				return row.Run, nil
+			}
+		}
 		return job.Run{}, fmt.Errorf("run %s: %w", id, job.ErrNotFound)
 	}
 	return m.runs[i], nil

@@ -46,6 +46,7 @@ func TestStore(t *testing.T, open func(t *testing.T) Subject) {
 		"Concurrency":               testConcurrency,
 		"LatestOfEachJob":           testLatest,
 		"SkipsPushOutNoFailure":     testSkips,
+		"SkipsBecomeRows":           testRows,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -129,7 +129,19 @@ func (c *Catalog) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.
 	}
 	var oldest time.Time
 	for i := range page.Runs {
-		add(&page.Runs[i])
+		r := &page.Runs[i]
+		if r.Folded && !r.ScheduledAt.Equal(at) { // what lies between may have run, and its record may be gone
+			id := job.FireID{Job: r.FireID.Job, At: at.UnixNano(), Trigger: job.TriggerSchedule}.RunID()
+			of, err := c.history.Get(ctx, id)
+			if err != nil && !errors.Is(err, job.ErrNotFound) {
+				return time.Time{}, fmt.Errorf("ended runs: %w", err)
+			}
+			if of.RunID != r.RunID {
+				oldest = r.ScheduledAt
+				continue
+			}
+		}
+		add(r)
 		oldest = page.Runs[i].ScheduledAt
 	}
 	return oldest, nil
