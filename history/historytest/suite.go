@@ -372,7 +372,7 @@ func testSkips(t *testing.T, s Subject) {
 		got := s.all(t, history.Query{UID: UID(key(1)), State: want.State, Limit: 10})
 		diff(t, "what ran", []job.Run{want}, got)
 	}
-	if n := len(s.all(t, history.Query{UID: UID(key(1)), State: job.StateSkipped, Limit: 10})); n < Keep || n > Keep+s.Slack {
+	if n := len(s.all(t, history.Query{UID: UID(key(1)), State: job.StateSkipped, Limit: 10})); n < Keep || n > 2*Keep+s.Slack { // those before the newest make a row each, as they differ
 		t.Errorf("%d skips are kept", n)
 	}
 	for n := range 3 * Keep {
