@@ -13,10 +13,12 @@ const (
 	SpreadAll Spread = "all"
 	// SpreadAny runs on Target.Count of the matching minions, whichever.
 	SpreadAny Spread = "any"
+	// SpreadEach runs on one of the matching minions for each value of the label Target.By.
+	SpreadEach Spread = "each"
 )
 
 // Spreads lists the spreads, the default first.
-func Spreads() []Spread { return []Spread{SpreadOne, SpreadAll, SpreadAny} }
+func Spreads() []Spread { return []Spread{SpreadOne, SpreadAll, SpreadAny, SpreadEach} }
 
 // Target says on which minions a job runs. The zero Target matches every
 // minion and runs on one of them.
@@ -29,15 +31,22 @@ type Target struct {
 	// Match is a target expression, such as `os == "linux" and web*`, that must
 	// admit the minion, too; docs/targets.md has the language. Empty: every minion.
 	Match string `json:"match,omitempty"`
+	// Prefer is a target expression, such as `site == "east"`, that says which of the
+	// matching minions are taken first: the others are while too few of these are ready. It
+	// goes with every Run but "all". Empty: none comes before another.
+	Prefer string `json:"prefer,omitempty"`
 	// Run says on how many of the matching minions. Empty: SpreadOne.
 	Run Spread `json:"run,omitempty"`
 	// Count is on how many it runs, when Run is "any". Fewer that match are too few.
 	Count int `json:"count,omitempty"`
+	// By is the label, such as `site`, when Run is "each": the run happens once in each
+	// site. A minion without the label is none of these.
+	By string `json:"by,omitempty"`
 }
 
 // IsZero reports whether t is the zero Target.
 func (t Target) IsZero() bool {
-	return len(t.Names) == 0 && len(t.Labels) == 0 && t.Match == "" && t.Run == "" && t.Count == 0
+	return len(t.Names) == 0 && len(t.Labels) == 0 && t.Match == "" && t.Prefer == "" && t.Run == "" && t.Count == 0 && t.By == ""
 }
 
 // EffectiveRun returns Run, or its default.

@@ -381,6 +381,12 @@ func (t *Target) check(p *problems) {
 	if t.Run == SpreadAny && t.Count < 1 {
 		p.add("spec.target.count", "is %d; say on how many minions, 1 or more", t.Count)
 	}
+	switch {
+	case t.Run == SpreadEach && t.By == "":
+		p.add("spec.target.by", "is empty; give the label for each of whose values it runs once, such as site")
+	case t.By != "":
+		p.labels("spec.target", map[string]string{t.By: ""})
+	}
 }
 
 func (r *Retry) check(p *problems) {

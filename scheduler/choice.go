@@ -37,6 +37,9 @@ func (c *chooser) reach(f *fire, target job.Target) (ready []job.MinionID, away 
 	switch {
 	case len(f.hosts) > 0:
 		return c.hosts(f)
+	case target.EffectiveRun() == job.SpreadEach:
+		ready, away = c.minions.Reach(target)
+		return ready, c.eachAway(ready, away, target.By)
 	case target.EffectiveRun() != job.SpreadAll:
 		return c.minions.Match(target), nil
 	}
@@ -79,38 +82,16 @@ func (c *chooser) choose(f *fire, target job.Target, attempt int) []job.MinionID
 	return c.pick(f, c.minions.Match(target), target, attempt)
 }
 
-// pick returns those of the minions that match which an attempt is for.
-func (c *chooser) pick(f *fire, found []job.MinionID, target job.Target, attempt int) []job.MinionID {
-	if len(found) == 0 {
-		return nil
-	}
-	want := 1
-	switch target.EffectiveRun() {
-	case job.SpreadAll:
-		return found
-	case job.SpreadAny:
-		if want = target.Count; len(found) < want {
-			return nil
-		}
-	case job.SpreadOne:
-	}
-	base := f.id
-	base.Share = 0 // neighbours get different minions where there are enough
-	h := maphash.Comparable(c.seed, base) + uint64(f.id.Share&shareSpread)
-	rest := found[(h+uint64(attempt))%uint64(len(found)):] // an attempt is positive
-	if len(rest) >= want {
-		return rest[:want:want]
-	}
-	return append(slices.Clone(rest), found[:want-len(rest)]...)
-}
-
 // away returns the minions that a fire is for and that take no orders.
 func (c *chooser) away(f *fire, t job.Target) []job.Uncontrollable {
 	if len(f.hosts) > 0 {
 		_, away := c.hosts(f)
 		return away
 	}
-	_, away := c.minions.Reach(c.within(f, t))
+	ready, away := c.minions.Reach(c.within(f, t))
+	if t.EffectiveRun() == job.SpreadEach {
+		return c.eachAway(ready, away, t.By)
+	}
 	return away
 }
 

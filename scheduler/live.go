@@ -90,6 +90,9 @@ func (s *shard) awaitsMinion(f *fire) string {
 		return "waiting for a minion"
 	}
 	if found := s.deps.Minions.Match(s.choice.within(f, spec.Target)); len(found) > 0 {
+		if t := &spec.Target; t.EffectiveRun() == job.SpreadEach && len(s.choice.byValue(found, t.By)) == 0 {
+			return fmt.Sprintf("waiting for a minion with the label %s: %d match the target, and none has it", t.By, len(found))
+		}
 		return awaitsMore(len(found), max(spec.Target.Count, 1))
 	}
 	if away := s.choice.away(f, spec.Target); len(away) > 0 {

@@ -115,6 +115,9 @@ func (s *shard) reconcileUnassigned(f *fire, spec *job.Spec, now int64) {
 // whyNone tells why a fire has no minions.
 func (s *shard) whyNone(f *fire, t job.Target) string {
 	if found := s.deps.Minions.Match(s.choice.within(f, t)); len(found) > 0 {
+		if t.EffectiveRun() == job.SpreadEach {
+			return fmt.Sprintf("%d minions matched the target, and none of them has the label %s", len(found), t.By)
+		}
 		return fmt.Sprintf("%d minions matched the target, and it is to run on %d", len(found), t.Count)
 	}
 	if away := s.choice.away(f, t); len(away) > 0 {

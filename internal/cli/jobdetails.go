@@ -251,6 +251,8 @@ func targetText(t job.Target) string {
 		spread = "all minions"
 	case job.SpreadAny:
 		spread = fmt.Sprintf("any %d minions", t.Count)
+	case job.SpreadEach:
+		spread = "one minion of each " + t.By
 	case job.SpreadOne:
 	}
 	if len(t.Names) > 0 {
@@ -261,6 +263,9 @@ func targetText(t job.Target) string {
 	}
 	if t.Match != "" {
 		spread += " matched by " + t.Match
+	}
+	if t.Prefer != "" {
+		spread += ", those first that are matched by " + t.Prefer
 	}
 	return spread
 }

@@ -328,6 +328,9 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 	if o.Spec.Target.Match != "" {
 		problems = append(problems, checkMatch("spec.target.match", o.Spec.Target.Match)...)
 	}
+	if o.Spec.Target.Prefer != "" {
+		problems = append(problems, checkMatch("spec.target.prefer", o.Spec.Target.Prefer)...)
+	}
 	opts := schedule.OptionsOf(o.Metadata.Key(), &o.Spec)
 	opts.Strict = true
 	if !slices.Contains(job.Dialects(), opts.Dialect) {

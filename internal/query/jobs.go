@@ -187,6 +187,9 @@ func TargetOf(t *job.Target) []string {
 	if t.Match != "" {
 		all = append(all, t.Match)
 	}
+	if t.Prefer != "" {
+		all = append(all, t.Prefer)
+	}
 	slices.Sort(all)
 	return all
 }
