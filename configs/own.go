@@ -4,6 +4,9 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/members/pace"
 )
 
 // Own says how a node is one of a cluster that keeps its data itself: etcd runs inside
@@ -21,6 +24,10 @@ type Own struct {
 	// the port for minions and peers, with ports of their own.
 	EtcdListen     string `mapstructure:"etcdListen"`
 	EtcdPeerListen string `mapstructure:"etcdPeerListen"`
+	// EtcdHeartbeat is how often the member that leads tells the others that it lives, and
+	// EtcdElection how long they wait for that before they elect another one.
+	EtcdHeartbeat time.Duration `mapstructure:"etcdHeartbeat"`
+	EtcdElection  time.Duration `mapstructure:"etcdElection"`
 	// Witness: the node is a member that votes, and does nothing else: it holds no shard,
 	// and minions are not told of it.
 	Witness bool `mapstructure:"witness"`
@@ -68,8 +75,16 @@ func (c *Scheduler) validateOwn(v *validator) {
 	if o.Witness && (c.EmbeddedEtcd || c.Etcd.Given) {
 		v.add("witness", "is for a node that votes in the etcd that nodes keep themselves (--cluster-init, --join); leave it out, or have the etcd of your own vote at a third place")
 	}
+	v.between("etcdHeartbeat", o.EtcdHeartbeat, pace.LeastHeartbeat, pace.MostHeartbeat)
+	v.between("etcdElection", o.EtcdElection, pace.LeastElection, pace.MostElection)
+	if least := pace.ElectionFor(o.EtcdHeartbeat); o.EtcdElection < least {
+		v.add("etcdElection", "%v is too short for a heartbeat of %v: a few that come late would have the lead change; give %v or more, or a shorter etcdHeartbeat", o.EtcdElection, o.EtcdHeartbeat, least)
+	}
 	if !o.Asked() {
 		return
+	}
+	if why := (pace.Pace{Heartbeat: o.EtcdHeartbeat, Election: o.EtcdElection, LeaseTTL: c.LeaseTTL}).TooShortALease(); why != "" {
+		v.add("leaseTTL", "%s", why)
 	}
 	flag, path := "--join", "join"
 	if o.ClusterInit {

@@ -25,6 +25,9 @@ func TestWhereTheDataIsKept(t *testing.T) {
 		"reached by nobody":     {[]string{"--cluster-init", "--peer-listen=:7420"}, []string{`etcdListen: ":7479" is no address that others reach`, `etcdPeerListen: ":7480" is no address that others reach`}},
 		"any port":              {[]string{"--cluster-init", "--etcd-listen=127.0.0.1:0"}, []string{`etcdListen: "127.0.0.1:0" is not host:port with a port of its own`}},
 		"the same port":         {[]string{"--cluster-init", "--etcd-listen=127.0.0.1:1", "--etcd-peer-listen=127.0.0.1:1"}, []string{`etcdPeerListen: "127.0.0.1:1" is the address of etcdListen too`}},
+		"too few heartbeats":    {[]string{"--etcd-heartbeat=300ms"}, []string{"etcdElection: 1s is too short for a heartbeat of 300ms", "give 1.5s or more"}},
+		"no heartbeat":          {[]string{"--etcd-heartbeat=1ms"}, []string{"etcdHeartbeat: "}},
+		"too short a lease":     {[]string{"--cluster-init", "--etcd-election=3s"}, []string{"leaseTTL: 5s is too short where members wait 3s before they elect another to lead", "give 6s or more"}},
 		"the port of the peers": {[]string{"--cluster-init", "--etcd-listen=127.0.0.1:7420"}, []string{`etcdListen: "127.0.0.1:7420" is the address of another port of this node`}},
 	} {
 		_, _, err := load(t, "", nil, tc.args)

@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/egress"
+	"github.com/carillon-cron/carillon/internal/members/pace"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler"
 )
@@ -214,6 +215,7 @@ func DefaultScheduler() Scheduler {
 		Node: host, Capacity: 1, DataDir: defaultDataDir(),
 		Listen: "127.0.0.1:8420", PeerListen: "127.0.0.1:7420",
 		Etcd:     Etcd{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "/carillon", DialTimeout: 5 * time.Second},
+		Own:      Own{EtcdHeartbeat: pace.DefaultHeartbeat, EtcdElection: pace.DefaultElection},
 		LeaseTTL: scheduler.DefaultLeaseTTL, LookAhead: scheduler.DefaultLookAhead, Tick: scheduler.DefaultTick,
 		MisfireGrace: scheduler.DefaultMisfireGrace, ClockBound: clock.DefaultBound, MaxMessageExpired: scheduler.DefaultMaxMessageExpired,
 		History:     History{PerJob: historyetcd.DefaultKeep, MaxBytes: historyetcd.DefaultMaxBytes},

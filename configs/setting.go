@@ -56,6 +56,8 @@ func schedulerSettings() []setting {
 		{path: "joinToken", flag: "join-token", usage: "the `TOKEN` itself: every account of this host can read it here, so give it by --join-token-file or CARILLON_JOIN_TOKEN", example: "ID.SECRET.CAHASH", unset: "leave it out once the node has joined"},
 		{path: "etcdListen", flag: "etcd-listen", usage: "where the etcd inside this node listens for other nodes, with --cluster-init and --join (default: the host of --peer-listen, port 7479)", example: "\":7479\"", unset: "leave it out for port 7479"},
 		{path: "etcdPeerListen", flag: "etcd-peer-listen", usage: "where it listens for other members (default: the host of --peer-listen, port 7480)", example: "\":7480\"", unset: "leave it out for port 7480"},
+		{path: "etcdHeartbeat", flag: "etcd-heartbeat", usage: "how often the member that leads says that it lives; the same on all nodes; `carillon doctor` works it out from the round trips between members"},
+		{path: "etcdElection", flag: "etcd-election", usage: "how long the others wait for that before they elect another; at least five heartbeats, and at most half of --lease-ttl"},
 		{path: "witness", flag: "witness", usage: "be a member that only votes, with --join: hold no shards, and have minions not told of this node"},
 		{path: "shards", flag: "shards", usage: fmt.Sprintf("number of shards of a new cluster; fixed when it is made (0: %d for a new cluster, its own for another)", DefaultShards)},
 		{path: "leaseTTL", flag: "lease-ttl", usage: "how long this node's lease lives without renewal"},

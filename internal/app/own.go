@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/etcdmembers"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/members"
+	"github.com/carillon-cron/carillon/internal/members/pace"
 	"github.com/carillon-cron/carillon/internal/members/roster"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -69,10 +70,13 @@ func (n *Node) openMembers(ctx context.Context, state *members.State) (*members.
 	cfg := &n.cfg
 	listen, peerListen, url, peerURL := cfg.EtcdAddresses()
 	of := members.Config{
-		Node: job.NodeID(cfg.Node), DataDir: cfg.DataDir, Keys: n.keys, Hosts: n.names(),
+		Pace: n.pace(), Node: job.NodeID(cfg.Node), DataDir: cfg.DataDir, Keys: n.keys, Hosts: n.names(),
 		At: members.Addresses{PeerListen: peerListen, ClientListen: listen, PeerURL: peerURL, ClientURL: url},
 	}
 	token, err := nodeToken(cfg.Own)
+	if why := of.Pace.TooShortALease(); why != "" {
+		return nil, fmt.Errorf("leaseTTL: %s", why)
+	}
 	switch {
 	case err != nil && state == nil:
 		return nil, err
@@ -97,6 +101,11 @@ func (n *Node) openMembers(ctx context.Context, state *members.State) (*members.
 		return nil, err
 	}
 	return members.Join(ctx, of, members.Joining{Server: cfg.Own.Join, Token: token, SealKeyFile: file}, n.log)
+}
+
+// pace is how fast members call one another lost, by this node's settings.
+func (n *Node) pace() pace.Pace {
+	return pace.Pace{Heartbeat: n.cfg.Own.EtcdHeartbeat, Election: n.cfg.Own.EtcdElection, LeaseTTL: n.cfg.LeaseTTL}
 }
 
 // nodeToken is the token to join by; empty: none is given.
@@ -266,5 +275,5 @@ func (n *Node) etcdMembers() etcdmembers.Members {
 	}
 	return roster.NewOperator(job.NodeID(n.cfg.Node), n.keys, n.client, func(endpoints []string) (*clientv3.Client, error) {
 		return dialEtcd(context.Background(), endpoints, n.cfg.Etcd, startTimeout, n.log)
-	})
+	}, n.pace())
 }

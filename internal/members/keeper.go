@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/members/pace"
 	"github.com/carillon-cron/carillon/internal/members/roster"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -47,6 +48,8 @@ type Config struct {
 	Hosts []string
 	// Most is how many members there are at most. Default DefaultMost.
 	Most int
+	// Pace is how fast members call one another lost. Zero: the defaults.
+	Pace pace.Pace
 	// Every is how often the node looks at the members. Default DefaultEvery.
 	Every time.Duration
 }
@@ -88,6 +91,9 @@ func newKeeper(cfg Config, log *zap.Logger) (*Keeper, error) {
 	}
 	if cfg.Every == 0 {
 		cfg.Every = DefaultEvery
+	}
+	if cfg.Pace == (pace.Pace{}) {
+		cfg.Pace = pace.For(0)
 	}
 	files, err := openFiles(cfg.DataDir, cfg.Node, log)
 	if err != nil {
@@ -465,7 +471,7 @@ func (k *Keeper) begin(self roster.Member, s *standing) error {
 // start starts etcd, under the lock.
 func (k *Keeper) start(initial string) error {
 	server, err := start(k.etcdDir(), string(k.cfg.Node), &netPlace{
-		Addresses: k.cfg.At, cert: k.files.Cert(), key: k.files.Key(), ca: k.files.CA(), initial: initial, door: &door{},
+		Addresses: k.cfg.At, cert: k.files.Cert(), key: k.files.Key(), ca: k.files.CA(), initial: initial, door: &door{}, pace: k.cfg.Pace,
 	}, k.log)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/members/pace"
 	"github.com/carillon-cron/carillon/internal/members/roster"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/ports"
@@ -198,7 +199,7 @@ func (h *host) resume(t *testing.T) {
 }
 
 func (h *host) operator() *roster.Operator {
-	return roster.NewOperator(h.cfg.Node, h.cfg.Keys, h.client, func(e []string) (*clientv3.Client, error) { return h.dial(h.keeper.files, e) })
+	return roster.NewOperator(h.cfg.Node, h.cfg.Keys, h.client, func(e []string) (*clientv3.Client, error) { return h.dial(h.keeper.files, e) }, pace.For(0))
 }
 
 // voters waits until these nodes, and no others, are members with a vote.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/datadir"
+	"github.com/carillon-cron/carillon/internal/members/pace"
 	"github.com/carillon-cron/carillon/internal/members/roster"
 )
 
@@ -64,6 +65,7 @@ type netPlace struct {
 	// initial are the members when it joins, as name=URL; empty: it goes on from its data.
 	initial string
 	door    *door
+	pace    pace.Pace
 }
 
 // start starts an etcd. It does not wait until the etcd serves: a member does so only
@@ -141,7 +143,7 @@ func (p *netPlace) configure(cfg *embed.Config) error {
 		AllowedHostnames: []string{auth.MemberName}, SkipClientSANVerify: true, // others may see a node under another address
 	}
 	cfg.PeerTLSInfo, cfg.ClientTLSInfo = secure, secure
-	cfg.TickMs, cfg.ElectionMs = 100, 1000
+	cfg.TickMs, cfg.ElectionMs = uint(p.pace.Heartbeat.Milliseconds()), uint(p.pace.Election.Milliseconds())
 	cfg.StrictReconfigCheck = true
 	cfg.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainUnaryInterceptor(p.door.unary), grpc.ChainStreamInterceptor(p.door.stream)}
 	cfg.InitialCluster = p.initial

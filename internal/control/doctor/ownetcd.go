@@ -6,8 +6,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/members/pace"
+	"github.com/carillon-cron/carillon/internal/members/roster"
 )
 
 // checkOwnEtcd looks at the members of the cluster's own etcd: whether they answer, and
@@ -20,7 +23,31 @@ func (c *Checker) checkOwnEtcd(ctx context.Context) ([]api.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ownEtcd(all), nil
+	apart, err := c.etcd.EtcdDistance(ctx)
+	return append(ownEtcd(all), etcdPace(&apart)...), err
+}
+
+// etcdPace looks whether members that are so far apart bear how fast they call one another
+// lost, and says which settings would fit.
+func etcdPace(d *roster.Distance) []api.Check {
+	a, b, trip := d.Furthest()
+	if b == "" {
+		return nil
+	}
+	trip = trip.Round(10 * time.Microsecond)
+	ch := api.Check{Name: "etcd pace", Status: api.CheckOK}
+	if a == "" {
+		ch.Detail = fmt.Sprintf("%s is a round trip of %v away from this node", b, trip)
+	} else {
+		ch.Detail = fmt.Sprintf("%s and %s are a round trip of %v apart at most, measured from this node", a, b, trip)
+	}
+	ch.Detail += fmt.Sprintf("; heartbeat %v, election %v, lease %v", d.Pace.Heartbeat, d.Pace.Election, d.Pace.LeaseTTL)
+	if why := d.Pace.Bears(trip); why != "" {
+		fits := pace.For(trip)
+		ch.Status, ch.Detail = api.CheckWarn, ch.Detail+": "+why
+		ch.Hint = fmt.Sprintf("give all nodes --etcd-heartbeat %v --etcd-election %v --lease-ttl %v, one after the other", fits.Heartbeat, fits.Election, fits.LeaseTTL)
+	}
+	return []api.Check{ch}
 }
 
 func ownEtcd(all []api.EtcdMember) []api.Check {

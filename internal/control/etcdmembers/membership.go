@@ -24,6 +24,7 @@ import (
 // Members are the members of the cluster's own etcd.
 type Members interface {
 	Look(ctx context.Context) ([]roster.Status, error)
+	Distance(ctx context.Context) (roster.Distance, error)
 	Remove(ctx context.Context, id roster.ID) error
 	Leave(ctx context.Context, id roster.ID) error
 	MoveLeader(ctx context.Context, to roster.Status) error
@@ -136,6 +137,16 @@ func (m *Membership) EtcdMembers(ctx context.Context) ([]api.EtcdMember, error) 
 	}
 	slices.SortFunc(out, func(a, b api.EtcdMember) int { return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.ID, b.ID)) })
 	return out, nil
+}
+
+// EtcdDistance measures how far the members are apart.
+func (m *Membership) EtcdDistance(ctx context.Context) (roster.Distance, error) {
+	if err := m.own(); err != nil {
+		return roster.Distance{}, err
+	}
+	ctx, cancel := m.db.Bounded(ctx)
+	defer cancel()
+	return m.members.Distance(ctx)
 }
 
 // member is a member as the API tells it. most is how far the furthest one is.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/members/pace"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -25,12 +26,13 @@ type Operator struct {
 	keys   etcdkv.Keys
 	client *clientv3.Client
 	at     func(endpoints []string) (*clientv3.Client, error)
+	pace   pace.Pace
 }
 
 // NewOperator returns an Operator that asks from a node. At makes a client of some
-// members only.
-func NewOperator(node job.NodeID, keys etcdkv.Keys, client *clientv3.Client, at func(endpoints []string) (*clientv3.Client, error)) *Operator {
-	return &Operator{node: node, keys: keys, client: client, at: at}
+// members only; p is the pace by the node's settings.
+func NewOperator(node job.NodeID, keys etcdkv.Keys, client *clientv3.Client, at func(endpoints []string) (*clientv3.Client, error), p pace.Pace) *Operator {
+	return &Operator{node: node, keys: keys, client: client, at: at, pace: p}
 }
 
 // Status is a member, and what it says of itself.
