@@ -30,8 +30,10 @@
 // Health has three levels: the process (its lease; its port refuses when it is
 // dead), the service (it says itself whether its view is read and its loop goes
 // round), and the address and port as most of its peers see them. Losing the
-// first costs a node its shards. The others only keep it from getting a lock
-// back.
+// first costs a node its shards. So does it if most of all live nodes say that its
+// address does not answer: its host or site is lost, and the lease would take its
+// time, the longer if etcd's leader went with it. The rest only keeps it from getting
+// a lock back.
 //
 // # A fire's way
 //

@@ -271,7 +271,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}
 	n.reg = &registry{
 		client: n.client, keys: n.keys, node: node, log: n.log,
-		lease: func() (clientv3.LeaseID, bool) { return n.engine.Lease() },
+		lease: func() (clientv3.LeaseID, bool) { return n.engine.Lease() }, lost: n.cluster.Lost,
 	}
 	n.reg.unread.Store(followed)
 	sink := &engineSink{}

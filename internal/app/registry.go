@@ -28,6 +28,9 @@ type registry struct {
 	// lease returns the node's lease.
 	lease func() (clientv3.LeaseID, bool)
 
+	// lost reports whether most of all nodes do not reach a node. Nil: none is lost.
+	lost func(job.NodeID) bool
+
 	// unread is how many of what feed follows have not been read for the first time.
 	unread atomic.Int32
 }
@@ -98,6 +101,10 @@ func (r *registry) fed() bool { return r.unread.Load() == 0 }
 // feed keeps the hub's inventory current until ctx ends.
 func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 	g, ctx := errgroup.WithContext(ctx)
+	there := &presence{inv: inv}
+	if r.lost != nil {
+		g.Go(func() error { return there.run(ctx, r.lost) })
+	}
 	g.Go(func() error {
 		return r.follow(ctx, r.keys.Minions(), func(ev *etcdkv.Event) {
 			m, err := etcdkv.Decode[etcdkv.StoredMinion](ev.Key, ev.Value)
@@ -159,10 +166,10 @@ func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 					minions[i].Opened = time.Unix(m.Opened, 0).UTC()
 				}
 			}
-			inv.SetPresence(node, bucket, minions)
+			there.set(node, bucket, minions)
 		}, func(key string) {
 			if node, bucket, err := r.keys.ParsePresence(key); err == nil {
-				inv.RemovePresence(node, bucket)
+				there.set(node, bucket, nil)
 			}
 		})
 	})

@@ -22,12 +22,14 @@ type nodes struct {
 	since   atomic.Int64
 	ready   atomic.Pointer[[]job.NodeID]
 	healthy atomic.Pointer[map[job.NodeID]int64]
+	lost    atomic.Pointer[map[job.NodeID]bool]
 }
 
 func (n *nodes) follow(f *feed, keys etcdkv.Keys) {
 	n.keys, n.wake = keys, f.Wake
 	n.ready.Store(&[]job.NodeID{})
 	n.healthy.Store(&map[job.NodeID]int64{})
+	n.lost.Store(&map[job.NodeID]bool{})
 	n.members = follow(f, keys.Members(), etcdkv.Decode[etcdkv.Member], n.onMembers)
 	n.drains = follow(f, keys.Drains(), etcdkv.Decode[etcdkv.Drain], f.Wake)
 	n.healths = follow(f, keys.Healths(), etcdkv.Decode[etcdkv.Health], n.onHealths)
@@ -78,8 +80,26 @@ func (n *nodes) onHealths() {
 		}
 	}
 	n.healthy.Store(&next)
+	lost := lostOf(blamed, len(members))
+	n.lost.Store(&lost)
 	n.wake()
 }
+
+// lostOf returns the nodes that most of all live ones say are out of reach.
+func lostOf(blamed map[job.NodeID]int, live int) map[job.NodeID]bool {
+	lost := map[job.NodeID]bool{}
+	for node, by := range blamed {
+		if by*2 > live {
+			lost[node] = true
+		}
+	}
+	return lost
+}
+
+// Lost reports whether most of all live nodes say that a node is out of reach. However
+// nodes are parted, those that are lost are fewer than half: nobody takes shards from who
+// takes shards from him.
+func (n *nodes) Lost(id job.NodeID) bool { return (*n.lost.Load())[id] }
 
 // Healthy returns since when nodes are healthy, in Unix nanoseconds; those that are
 // not are not in it.

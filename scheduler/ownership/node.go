@@ -212,7 +212,7 @@ type standing struct {
 	me, owner, want job.NodeID
 	// mine: this lease holds it; busy: the node has begun with that.
 	mine, busy bool
-	// suspect: the owner's port does not answer.
+	// suspect: the owner is dead, or out of most nodes' reach and of this one's.
 	suspect bool
 	// move: it may be moved though its owner could go on.
 	move bool
@@ -248,7 +248,7 @@ func (s standing) verb() verb {
 // says that it may be moved though its owner could go on.
 func (n *Node) act(id job.ShardID, o cluster.Owner, want job.NodeID, move bool) {
 	s := standing{
-		me: n.cfg.Node, owner: o.Node, want: want, move: move, busy: n.isBusy(id), suspect: want == n.cfg.Node && n.peers.Suspect(o.Node),
+		me: n.cfg.Node, owner: o.Node, want: want, move: move, busy: n.isBusy(id), suspect: want == n.cfg.Node && n.mayBeSeizedFrom(o.Node),
 		mine: o.Node == n.cfg.Node && o.Lease == int64(n.d.Session.Lease()),
 	}
 	switch s.verb() {
@@ -282,7 +282,12 @@ func (n *Node) candidates() []placement.Candidate {
 // may reports whether a member may hold shards at all.
 func (n *Node) may(m *etcdkv.Member) bool {
 	if m.Node == n.cfg.Node {
-		return !n.d.Draining.Load() && !n.d.Cluster.Drained(m.Node) && n.d.Unfit() == ""
+		return !n.d.Draining.Load() && !n.d.Cluster.Drained(m.Node) && n.d.Unfit() == "" && !n.d.Cluster.Lost(m.Node)
 	}
-	return m.Phase == etcdkv.PhaseReady && !n.d.Cluster.Drained(m.Node) && !n.peers.Suspect(m.Node) && !n.d.Cluster.Unfit(m.Node)
+	return m.Phase == etcdkv.PhaseReady && !n.d.Cluster.Drained(m.Node) && !n.peers.Suspect(m.Node) && !n.d.Cluster.Unfit(m.Node) && !n.d.Cluster.Lost(m.Node)
+}
+
+// mayBeSeizedFrom reports whether an owner is dead, or lost.
+func (n *Node) mayBeSeizedFrom(owner job.NodeID) bool {
+	return n.peers.Suspect(owner) || n.d.Cluster.Lost(owner) && n.peers.OutOfReach(owner)
 }

@@ -3,8 +3,10 @@
 // In it: one probe for each live member. A port that refuses belongs to a process
 // that is dead, on a host that is alive: the node is a suspect, and its shards may be
 // seized, as everything that an owner does is fenced. A port that does not answer
-// says less: it counts against the node's health only, and that once most of its
-// peers say so.
+// says less: it counts against the node's health, and once most of all live nodes say
+// so, the node is lost: its host or its site is cut off, and its shards may be seized, too.
+// Not one node alone says that, nor half of them: where nodes are parted in two, one part
+// at most is lost to the other.
 //
 //	answers        the node is neither
 //	refuses        tried again at once; after refusals in a row, once it has

@@ -63,7 +63,7 @@ const (
 	refusedAgain = 30 * time.Millisecond
 	// silences in a row make a node unreachable.
 	silences     = 3
-	probeTimeout = time.Second
+	probeTimeout = 500 * time.Millisecond
 )
 
 // New returns a Prober; Run has it probe.
@@ -71,8 +71,8 @@ func New(cfg Config, deps Deps) *Prober {
 	return &Prober{cfg: cfg, deps: deps, changed: make(chan struct{}, 1), state: map[string]*peer{}}
 }
 
-// Changed has something to receive when a node has become a suspect, or is one no
-// more.
+// Changed has something to receive when a node has become a suspect or unreachable, or is
+// one no more.
 func (p *Prober) Changed() <-chan struct{} { return p.changed }
 
 // Suspect reports whether a live member's process is known to be dead.
@@ -99,6 +99,18 @@ func (p *Prober) Unreachable() []job.NodeID {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// OutOfReach reports whether a live member is one of Unreachable.
+func (p *Prober) OutOfReach(n job.NodeID) bool {
+	m, ok := p.deps.Members.Member(n)
+	if !ok || n == p.cfg.Node {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.state[m.Incarnation]
+	return s != nil && (s.silent >= silences || s.refused >= refusals)
 }
 
 // Run probes each peer until ctx ends.
@@ -169,7 +181,7 @@ func (p *Prober) probe(ctx context.Context, s *peer) {
 // note takes a probe's outcome and returns when to try again.
 func (p *Prober) note(s *peer, err error) time.Duration {
 	p.mu.Lock()
-	was := s.refused >= refusals
+	was, wasSilent := s.refused >= refusals, s.silent >= silences
 	switch {
 	case err == nil:
 		s.answered, s.refused, s.silent = true, 0, 0
@@ -179,10 +191,14 @@ func (p *Prober) note(s *peer, err error) time.Duration {
 		s.silent++
 	}
 	is, refused := s.refused >= refusals && s.answered, s.refused
+	silent := s.silent >= silences
 	p.mu.Unlock()
-	if is != was {
-		if is {
+	if is != was || silent != wasSilent {
+		switch {
+		case is && !was:
 			p.deps.Logger.Warn("peer is dead: its port refuses", zap.String("peer", string(s.node)), zap.String("addr", s.addr))
+		case silent && !wasSilent:
+			p.deps.Logger.Warn("peer is out of reach: its port does not answer", zap.String("peer", string(s.node)), zap.String("addr", s.addr), zap.Error(err))
 		}
 		select {
 		case p.changed <- struct{}{}:
