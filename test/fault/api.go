@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,12 +22,20 @@ import (
 type apiClient struct {
 	nodes []string // base URLs
 	http  *http.Client
+	// must is how many of the nodes have to be ready.
+	must int
 }
 
 // newAPI asks nodes whoever they are: what is looked at is what they do.
 func newAPI() *apiClient {
 	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
-	return &apiClient{http: &http.Client{Timeout: 20 * time.Second, Transport: tr}}
+	return &apiClient{http: &http.Client{Timeout: 20 * time.Second, Transport: tr}, must: schedulerCount}
+}
+
+// watch has nodes be reached by a dialer of one's own; so many must be ready.
+func (a *apiClient) watch(dial func(context.Context, string, string) (net.Conn, error), must int) {
+	a.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true, DialContext: dial}
+	a.must = must
 }
 
 // ask sends a request to one node after another until one answers it.
@@ -87,7 +96,7 @@ func (a *apiClient) askFor(ctx context.Context, node, method, path string, body 
 
 // ready returns why a node is not ready.
 func (a *apiClient) ready(ctx context.Context) error {
-	for _, node := range a.nodes[:schedulerCount] {
+	for _, node := range a.nodes[:a.must] {
 		if err := a.askNode(ctx, node, http.MethodGet, "/readyz", nil, nil); err != nil {
 			return err
 		}

@@ -16,9 +16,11 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/carillon-cron/carillon/internal/testkit/netproxy"
 	"github.com/carillon-cron/carillon/internal/testkit/reap"
+	"github.com/carillon-cron/carillon/scheduler"
 	"github.com/carillon-cron/carillon/test/fault/faults"
 )
 
@@ -29,6 +31,7 @@ const (
 	shardCount     = 64
 	workerCount    = 2
 	leaseTTL       = 3 * time.Second
+	defaultTTL     = scheduler.DefaultLeaseTTL // where nodes have their default settings
 )
 
 // cluster is the processes, and what looks at them.
@@ -50,6 +53,12 @@ type cluster struct {
 	takeovers  *takeovers
 	network    *network
 	receivers  map[string]*receiver // of alerts, by their notifiers
+
+	// sites is the network of scenario site, dial is how etcd is reached there, and losses
+	// are the sites that were lost.
+	sites  *siteNet
+	dial   []grpc.DialOption
+	losses []siteLoss
 
 	// size is the index of sizes that the cluster has; leastMoves is how many
 	// shards had to move since.

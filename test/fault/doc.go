@@ -83,6 +83,13 @@
 // replaced, the members go from three to one and back (own.go), and the nodes are restarted
 // one after another with another build (rollout.go).
 //
+// In site there are three sites of two nodes and three minions each, in networks of their own
+// that are 10 ms apart (sitenet.go); the first node of each is a member of the cluster's own
+// etcd, and all have their default settings. A site is cut off, or dies as a whole without a
+// word, and comes back (site.go). There are no probes. rto_ms is how long it takes from the
+// loss until a new owner has started a run of each job that a node of the site owned; each
+// is due every second.
+//
 // In queue there are no jobs: items are put into a queue while nodes, minions and etcd
 // servers die and come back, a minion at times after its items have gone to the other
 // one. Each item that was put has to have one record, of an attempt whose command had
@@ -109,7 +116,7 @@
 //
 // # Probes
 //
-// In every scenario but dispatch there are two jobs in an ordered group of each mode,
+// In every scenario but dispatch and site there are two jobs in an ordered group of each mode,
 // one of them with jitter; jobs with jitter; jobs with calendars that are closed today,
 // on other days, and for seconds, one of which moves to their ends; one that fails; one
 // of each overlap policy; some that are paused, alone, as a group, with their namespace

@@ -193,7 +193,7 @@ func TestTakeoverCountsFromTheFirstLoss(t *testing.T) {
 		t.Error("a lease has ended whose owner was not struck yet")
 	}
 	k.struck("s1")
-	if at, ok := k.last(1, 1); !ok || at.Before(first.Add(hold)) || at.After(time.Now().Add(hold)) {
+	if at, ok := k.last(1, 1); !ok || at.Before(first.Add(hold(leaseTTL))) || at.After(time.Now().Add(hold(leaseTTL))) {
 		t.Errorf("the last start under 1: %v %v, want the end of the lease", at, ok)
 	}
 	if _, ok := k.last(1, 3); ok {

@@ -51,11 +51,13 @@ func (c *cluster) ownArguments(i int, clients, peers string) []string {
 // startOwn starts the first node, and then the others by a token.
 func (c *cluster) startOwn(ctx context.Context) error {
 	first := c.schedulers[0]
-	next, err := buildNext(ctx, c.dir)
-	if err != nil {
-		return err
+	if c.sites == nil { // there no node changes its build
+		next, err := buildNext(ctx, c.dir)
+		if err != nil {
+			return err
+		}
+		c.builds = []string{first.path, next}
 	}
-	c.builds = []string{first.path, next}
 	if err := first.start(); err != nil {
 		return err
 	}
@@ -74,14 +76,21 @@ func (c *cluster) startOwn(ctx context.Context) error {
 		return fmt.Errorf("etcd client: %w", err)
 	}
 	secure.GetClientCertificate, secure.Certificates = nil, append(secure.Certificates, *cert)
-	if c.client, err = clientv3.New(clientv3.Config{Endpoints: c.endpoints, TLS: secure, DialTimeout: 5 * time.Second, Logger: zap.NewNop()}); err != nil {
+	if c.client, err = clientv3.New(clientv3.Config{
+		Endpoints: c.endpoints, TLS: secure, DialTimeout: 5 * time.Second, DialOptions: c.dial, Logger: zap.NewNop(),
+	}); err != nil {
 		return fmt.Errorf("etcd client: %w", err)
 	}
-	for _, p := range c.schedulers[1:schedulerCount] {
+	for _, p := range c.schedulers[1:c.api.must] {
 		if err := c.letIn(ctx, p); err != nil {
 			return err
 		}
 		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	if c.sites != nil {
+		if err := c.clientsOnly(ctx); err != nil {
 			return err
 		}
 	}
@@ -124,7 +133,7 @@ func (c *cluster) allMembers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if v := voting(all); len(v) != schedulerCount || len(all) != schedulerCount {
+		if v := voting(all); len(v) != schedulerCount || len(all) != c.api.must {
 			text, _ := json.Marshal(all) // it can be written
 			return fmt.Errorf("members are %v, want %d: %s", v, schedulerCount, text)
 		}

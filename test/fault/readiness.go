@@ -20,15 +20,14 @@ import (
 // readyAfter is how long after a shard has lost its owner a node may still say that it
 // is ready: what it knows may be so old, and the answer so long on its way. readyEvery
 // is how often it is asked.
-const (
-	readyAfter = 2 * leaseTTL
-	readyEvery = 300 * time.Millisecond
-)
+func (c *cluster) readyAfter() time.Duration { return 2 * c.takeovers.ttl }
+
+const readyEvery = 300 * time.Millisecond
 
 // firstReady waits until the nodes say that they are ready, and notes those that say
 // so before all hash shards have owners.
 func (c *cluster) firstReady(ctx context.Context) error {
-	for i, node := range c.api.nodes[:schedulerCount] {
+	for i, node := range c.api.nodes[:c.api.must] {
 		if err := until(ctx, func() error { return c.api.askNode(ctx, node, http.MethodGet, "/readyz", nil, nil) }); err != nil {
 			return err
 		}
@@ -66,7 +65,7 @@ func (c *cluster) owned(ctx context.Context) (int, error) {
 // said though shards had no owner.
 func (c *cluster) watchReady(ctx context.Context) (unready []string) {
 	told := map[job.ShardID]bool{}
-	patient := &http.Client{Timeout: readyAfter, Transport: c.api.http.Transport}
+	patient := &http.Client{Timeout: c.readyAfter(), Transport: c.api.http.Transport}
 	for sleep(ctx, readyEvery) == nil {
 		for i, node := range c.api.nodes {
 			asked := time.Now()
@@ -74,7 +73,7 @@ func (c *cluster) watchReady(ctx context.Context) (unready []string) {
 				continue
 			}
 			for shard, since := range c.takeovers.unowned() {
-				if since.Before(asked.Add(-readyAfter)) && !told[shard] {
+				if since.Before(asked.Add(-c.readyAfter())) && !told[shard] {
 					told[shard] = true
 					unready = append(unready, fmt.Sprintf("node %s says that it is ready, and shard %v has had no owner for %v", c.schedulers[i].name, shard, asked.Sub(since)))
 				}

@@ -28,6 +28,10 @@ type result struct {
 	// and how many had to; gaps is how often a shard had no owner though nobody
 	// had crashed.
 	moves, least, gaps int
+	// shards are those of the steady jobs; rto is how long they were without a start when a
+	// site was lost, sorted.
+	shards map[job.UID]job.ShardID
+	rto    []time.Duration
 	// gauges are what was measured in a soak.
 	gauges gauges
 	// notes are things that went wrong on the way.
@@ -86,6 +90,9 @@ func (r *result) print(w io.Writer) {
 	}
 	if r.options.scenario == "scale" {
 		fmt.Fprintf(w, " moves=%d moves_min=%d unowned_gaps=%d", r.moves, r.least, r.gaps)
+	}
+	if r.options.scenario == siteScenario {
+		fmt.Fprintf(w, " rto_jobs=%d rto_ms_p50=%d rto_ms_max=%d", len(r.rto), millis(quantile(r.rto, .5)), millis(quantile(r.rto, 1)))
 	}
 	if r.work.herd > 0 {
 		fmt.Fprintf(w, " herd=%d herd_drain_ms=%d", r.work.herd, millis(r.drained()))

@@ -92,8 +92,19 @@ func withCluster(parent context.Context, o options, out io.Writer, use func(cont
 		return dir, err
 	}
 	defer network.remove()
-	c, err := newCluster(dir, bin, s, keep, network, func(err error) { cancel(err) }, events)
-	if err != nil {
+	died := func(err error) { cancel(err) }
+	var c *cluster
+	if s.sites {
+		sites, err := newSiteNet(ctx)
+		if err != nil {
+			return dir, err
+		}
+		defer sites.remove()
+		c, err = newSites(dir, bin, keep, sites, died, events)
+		if err != nil {
+			return dir, err
+		}
+	} else if c, err = newCluster(dir, bin, s, keep, network, died, events); err != nil {
 		return dir, err
 	}
 	defer c.close()
@@ -160,6 +171,7 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 		r.gauges = soak.gauges
 	}
 	r.takeovers = c.takeovers.times()
+	r.rto = r.recovered(c)
 	r.verdict = judge(&r.evidence)
 	r.verdict.grew = r.gauges.growing()
 	if err := r.keepRecords(c.dir); err != nil {
@@ -178,7 +190,9 @@ func (r *result) disturb(ctx context.Context, cancel context.CancelCauseFunc, c 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := r.operator.work(working, ctx); err != nil {
+		if s.sites { // there are no probes
+			<-working.Done()
+		} else if err := r.operator.work(working, ctx); err != nil {
 			cancel(fmt.Errorf("while probes are edited, paused and started: %w", err))
 		}
 	}()
@@ -203,8 +217,12 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 	}
 	r.evidence.groups = probeGroups()
 	maps.Copy(r.evidence.groups, r.work.groups)
+	probes := len(probeSpecs(tracePath, begun, true))
 	r.files = func(enabled bool) [][]byte {
 		return append(r.work.files(enabled), probeFiles(tracePath, begun, enabled)...)
+	}
+	if s.sites { // six nodes and nine minions are enough for a machine
+		probes, r.files = 0, r.work.files
 	}
 	for _, file := range r.files(true) {
 		if _, err := c.api.apply(ctx, file); err != nil {
@@ -225,18 +243,26 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 	if err != nil {
 		return err
 	}
-	if want := r.work.jobs + r.work.herd + len(probeSpecs(tracePath, begun, true)); len(jobs) != want {
+	if want := r.work.jobs + r.work.herd + probes; len(jobs) != want {
 		return fmt.Errorf("%d jobs are listed, want %d", len(jobs), want)
 	}
 	if r.evidence.plans, err = plans(jobs); err != nil {
 		return err
 	}
+	r.shards = map[job.UID]job.ShardID{}
+	for i := range jobs {
+		if jobs[i].Namespace != probeSpace {
+			r.shards[jobs[i].UID] = jobs[i].Shard
+		}
+	}
 	r.operator = newOperator(c, r.options.seed, tracePath, begun, r.evidence.plans)
 	if r.evidence.early > 0 {
 		r.operator.slack = skew
 	}
-	if err := r.operator.begin(ctx); err != nil {
-		return err
+	if !s.sites {
+		if err := r.operator.begin(ctx); err != nil {
+			return err
+		}
 	}
 	return until(ctx, func() error {
 		t, _, err := readTrace(tracePath)
@@ -301,7 +327,12 @@ func (r *result) settle(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	if err := r.await(ctx, "probes cannot be enabled", func() error { return r.operator.finish(ctx) }); err != nil {
+	finish, disable := r.operator.finish, r.operator.disable
+	if scenarios()[r.options.scenario].sites {
+		finish = func(context.Context) error { return nil }
+		disable = finish
+	}
+	if err := r.await(ctx, "probes cannot be enabled", func() error { return finish(ctx) }); err != nil {
 		return err
 	}
 	r.evidence.until = time.Now()
@@ -311,7 +342,7 @@ func (r *result) settle(ctx context.Context, c *cluster) error {
 	if err := r.await(ctx, "the jobs cannot be disabled", func() error { return r.disable(ctx, c) }); err != nil {
 		return err
 	}
-	if err := r.await(ctx, "probes cannot be disabled", func() error { return r.operator.disable(ctx) }); err != nil {
+	if err := r.await(ctx, "probes cannot be disabled", func() error { return disable(ctx) }); err != nil {
 		return err
 	}
 	c.event("the jobs are disabled")

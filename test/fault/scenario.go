@@ -40,6 +40,8 @@ type scenario struct {
 	early time.Duration
 	// own: the schedulers keep the cluster's data themselves; see own.go.
 	own bool
+	// sites: they are in three sites, with networks of their own; see site.go.
+	sites bool
 	// workers is how many there are; 0: workerCount.
 	workers int
 	// alone: a campaign does not play it; make test-long does.
@@ -102,6 +104,7 @@ func scenarios() map[string]scenario {
 		queueScenario:      {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see queue.go
 		restoreScenario:    {},                                                                                                                 // see restore.go
 		"embedded":         {disturb: disturbAny(ownFaults()), each: ownFaults(), own: true},
+		siteScenario:       {disturb: disturbAny(siteFaults()), each: siteFaults(), own: true, sites: true},
 		planScenario:       {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see upstream.go
 		planLargeScenario:  {disturb: disturbAny(largeFaults()), members: 3, queues: largeQueues(), workers: largeWorkers, alone: true},        // see planlarge.go
 		notifyScenario:     {disturb: disturbAny(notifyFaults()), each: notifyFaults(), receivers: true},                                       // see alerts.go

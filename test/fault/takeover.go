@@ -37,6 +37,8 @@ type takeovers struct {
 	// moves counts grants of hash shards to another node than before; gaps
 	// those times that a shard was without an owner though nobody had crashed.
 	moves, gaps int
+	// ttl is of the nodes' leases.
+	ttl time.Duration
 }
 
 // loss is what happened to a shard's owner.
@@ -60,6 +62,7 @@ type grant struct {
 
 func newTakeovers() *takeovers {
 	return &takeovers{
+		ttl:    leaseTTL,
 		owners: map[job.ShardID]job.NodeID{}, lost: map[job.ShardID]*loss{},
 		took: map[cause][]time.Duration{}, grants: map[job.ShardID][]grant{}, ownerless: map[job.ShardID]time.Time{},
 	}
@@ -179,7 +182,7 @@ func (t *takeovers) times() map[cause][]time.Duration {
 
 // hold is how long after a renewal of its lease an owner's orders may start: the
 // bound that package scheduler promises (I20).
-const hold = leaseTTL - leaseTTL/5
+func hold(ttl time.Duration) time.Duration { return ttl - ttl/5 }
 
 // last returns until when a task may have been started under the token with the
 // revision rev, whose owner has lost the shard by what happened to it. What an owner
@@ -193,7 +196,7 @@ func (t *takeovers) last(shard job.ShardID, rev int64) (time.Time, bool) {
 			if g.taken == nil || g.taken.by.IsZero() {
 				return time.Time{}, false
 			}
-			return g.taken.by.Add(hold), true
+			return g.taken.by.Add(hold(t.ttl)), true
 		}
 	}
 	return time.Time{}, false

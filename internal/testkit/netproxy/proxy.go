@@ -15,7 +15,7 @@ import (
 // and later connections until Heal. Its methods may be called by many
 // goroutines.
 type Proxy struct {
-	target   string
+	dial     func() (net.Conn, error)
 	listener net.Listener
 	wg       sync.WaitGroup
 
@@ -70,14 +70,16 @@ func Listen(target string) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy: listen: %w", err)
 	}
-	p := &Proxy{
-		target:   strings.TrimPrefix(target, "http://"),
-		listener: ln,
-		changed:  make(chan struct{}),
-		links:    map[*link]struct{}{},
-	}
+	target = strings.TrimPrefix(target, "http://")
+	return Between(ln, func() (net.Conn, error) { return net.DialTimeout("tcp", target, 5*time.Second) }), nil
+}
+
+// Between is as Listen with a listener, and a way to the target, of one's own: they may
+// lie in different networks. Close closes the listener, too.
+func Between(ln net.Listener, dial func() (net.Conn, error)) *Proxy {
+	p := &Proxy{dial: dial, listener: ln, changed: make(chan struct{}), links: map[*link]struct{}{}}
 	p.wg.Go(p.accept)
-	return p, nil
+	return p
 }
 
 // Addr returns the proxy's "host:port".
@@ -161,7 +163,7 @@ func (p *Proxy) serve(client net.Conn) {
 	if refuse {
 		return
 	}
-	server, err := net.DialTimeout("tcp", p.target, 5*time.Second)
+	server, err := p.dial()
 	if err != nil {
 		return
 	}
