@@ -16,7 +16,7 @@ import (
 const briefTimeout = time.Second
 
 // healthEvery is how often a node looks at its own health.
-const healthEvery = 500 * time.Millisecond
+const healthEvery = 100 * time.Millisecond
 
 // trouble says why the node does not do its work; none: it does.
 func (e *Engine) trouble() []string {

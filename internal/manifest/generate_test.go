@@ -30,7 +30,7 @@ func behaviour(s *job.Spec) map[string]any {
 	b := map[string]any{
 		"group": s.Group, "work": []any{s.Command, s.Script, s.Steps, s.Params, s.Env}, "timeout": s.EffectiveTimeout(), "lostAfter": s.EffectiveLostAfter(),
 		"deadline": s.Deadline, "lateAfter": s.LateAfter, "after": s.After.Keys("default"), "watch": s.Watch, "webhook": s.Webhook,
-		"where": []any{s.Target.Names, s.Target.Labels, s.Target.Match, s.Target.EffectiveRun()},
+		"where": []any{s.Target.Names, s.Target.Labels, s.Target.Match, s.Target.Prefer, s.Target.EffectiveRun(), s.Target.By},
 	}
 	if len(s.Command) == 0 || !strings.HasPrefix(s.Command[0], "go:") {
 		b["process"] = []any{s.WorkingDir, s.User, s.Limits}

@@ -223,6 +223,12 @@ func TestM3_RoundTrip(t *testing.T) {
 			s.StartAt, s.EndAt, s.Retry.ExitCodes = &from, &to, []int{1, 255}
 		}
 		onlyWhatWorks(&s)
+		if s.Target.Run == job.SpreadEach {
+			s.Target.By = rapid.SampledFrom([]string{"site", "example.org/rack"}).Draw(rt, "by")
+		}
+		if s.Target.Run != job.SpreadAll {
+			s.Target.Prefer = rapid.SampledFrom([]string{"", `site == "east"`}).Draw(rt, "prefer")
+		}
 		if s.Target.Run == job.SpreadAny {
 			s.Target.Count = 2
 		}

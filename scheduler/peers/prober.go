@@ -53,16 +53,22 @@ type peer struct {
 	addr     string
 	refused  int
 	silent   int
+	since    time.Time // of the first silence in a row
 	answered bool
 }
+
+// isOut reports whether it is out of reach.
+func (s *peer) isOut() bool { return s.silent >= silences && time.Since(s.since) >= silentFor }
 
 const (
 	// refusals in a row make a suspect.
 	refusals = 2
-	// refusedAgain is the pause before a port that refused is tried again.
-	refusedAgain = 30 * time.Millisecond
-	// silences in a row make a node unreachable.
+	// soonAgain is the pause before a port is tried again that refused, or did not answer.
+	soonAgain = 30 * time.Millisecond
+	// silences in a row, for silentFor at least, make a node unreachable: some come at
+	// once, as where there is no way to a host for a moment.
 	silences     = 3
+	silentFor    = time.Second
 	probeTimeout = 500 * time.Millisecond
 )
 
@@ -93,7 +99,7 @@ func (p *Prober) Unreachable() []job.NodeID {
 	defer p.mu.Unlock()
 	var out []job.NodeID
 	for _, s := range p.state {
-		if s.silent >= silences || s.refused >= refusals {
+		if s.isOut() || s.refused >= refusals {
 			out = append(out, s.node)
 		}
 	}
@@ -110,7 +116,7 @@ func (p *Prober) OutOfReach(n job.NodeID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.state[m.Incarnation]
-	return s != nil && (s.silent >= silences || s.refused >= refusals)
+	return s != nil && (s.isOut() || s.refused >= refusals)
 }
 
 // Run probes each peer until ctx ends.
@@ -162,12 +168,16 @@ func (p *Prober) Run(ctx context.Context) {
 func (p *Prober) probe(ctx context.Context, s *peer) {
 	dialer := net.Dialer{Timeout: probeTimeout}
 	for {
+		begin := time.Now()
 		conn, err := dialer.DialContext(ctx, "tcp", s.addr)
 		if err == nil {
 			_ = conn.Close()
 		}
 		if ctx.Err() != nil {
 			return
+		}
+		if err != nil && time.Since(begin) > 2*probeTimeout {
+			continue // this node did not get to it in time, which says nothing of the peer
 		}
 		wait := p.note(s, err)
 		select {
@@ -181,17 +191,19 @@ func (p *Prober) probe(ctx context.Context, s *peer) {
 // note takes a probe's outcome and returns when to try again.
 func (p *Prober) note(s *peer, err error) time.Duration {
 	p.mu.Lock()
-	was, wasSilent := s.refused >= refusals, s.silent >= silences
+	was, wasSilent := s.refused >= refusals, s.isOut()
 	switch {
 	case err == nil:
 		s.answered, s.refused, s.silent = true, 0, 0
 	case errors.Is(err, syscall.ECONNREFUSED):
 		s.refused++
 	default:
-		s.silent++
+		if s.silent++; s.silent == 1 {
+			s.since = time.Now()
+		}
 	}
-	is, refused := s.refused >= refusals && s.answered, s.refused
-	silent := s.silent >= silences
+	is, silent := s.refused >= refusals && s.answered, s.isOut()
+	again := s.refused == 1 || s.silent > 0 && !silent
 	p.mu.Unlock()
 	if is != was || silent != wasSilent {
 		switch {
@@ -205,8 +217,8 @@ func (p *Prober) note(s *peer, err error) time.Duration {
 		default:
 		}
 	}
-	if refused == 1 {
-		return refusedAgain
+	if again {
+		return soonAgain
 	}
 	return p.cfg.Every
 }
