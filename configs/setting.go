@@ -80,6 +80,7 @@ func schedulerSettings() []setting {
 		{path: "minMinionVersion", flag: "min-minion-version", usage: "minions that run a release older than this `VERSION` get no orders (default: none is too old)", example: "1.4.0", unset: "leave it out, and no minion is too old"},
 		{path: "insecure", flag: "insecure", usage: "plain connections for minions and peers, on loopback addresses only"},
 		{path: "openAPI", flag: "open-api", usage: "let the API and the page listen beyond loopback, by TLS; until the cluster is closed (carillon auth on), whoever reaches them may run commands"},
+		{path: "access", flag: "access", usage: "how a new cluster begins: closed (who has no right by a role is refused), noting (such requests are answered, and told) or open (everybody who reaches the API may do everything); later `carillon auth` changes it"},
 		{path: "tokenMaxAge", flag: "token-max-age", usage: "the longest that a token of the API may last"},
 		{path: "oidc.issuer", flag: "oidc-issuer", usage: "`URL` by which the identity provider calls itself: people log in by it (OpenID Connect; default: by tokens only)", example: "https://login.example.org/realms/main", unset: "leave it out, and nobody logs in by an identity provider"},
 		{path: "oidc.clientID", flag: "oidc-client-id", usage: "`ID` of the client that the identity provider knows this cluster as", example: "carillon", unset: "give the client's id"},

@@ -19,6 +19,7 @@ import (
 	"github.com/carillon-cron/carillon/configs/examples"
 	"github.com/carillon-cron/carillon/internal/app/minion"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/job"
@@ -121,7 +122,7 @@ func devSettings(o *devOptions) configs.Scheduler {
 	cfg.Listen, cfg.PeerListen, cfg.APIHosts, cfg.OpenAPI = o.listen, o.peerListen, o.apiHosts, o.openAPI
 	cfg.APICert, cfg.APIKey = o.apiCert, o.apiKey
 	cfg.Log, cfg.Egress.Allow = o.log, o.egress
-	cfg.EmbeddedEtcd, cfg.Shards = true, devShards
+	cfg.EmbeddedEtcd, cfg.Shards, cfg.Access = true, devShards, access.Open
 	return cfg
 }
 

@@ -114,20 +114,24 @@ var errShards = errors.New("number of shards differs")
 var errNoCluster = errors.New("etcd holds no cluster")
 
 // openMeta reads the cluster's description, or writes it as its first node if it may found
-// one. While a restore writes, nobody founds one. Where etcd does not answer, it is asked
+// one, as open or closed as cfg says. While a restore writes, nobody founds one. Where etcd does not answer, it is asked
 // again until ctx ends: a transaction that was not answered is done once at most, and what it
 // wrote the next one reads.
-func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards int, founds bool) (etcdkv.Meta, int64, error) {
+func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, cfg *configs.Scheduler, founds bool) (etcdkv.Meta, int64, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return etcdkv.Meta{}, 0, fmt.Errorf("new cluster id: %w", err)
 	}
-	count := shards
+	shards, count := cfg.Shards, cfg.Shards
 	if count == 0 {
 		count = configs.DefaultShards
 	}
 	meta := etcdkv.Meta{Schema: etcdkv.Schema, ClusterID: id.String(), Epoch: 1, Shards: count, CreatedAt: time.Now().UTC(), LabelsGranted: true}
 	value, err := etcdkv.Encode(&meta)
+	if err != nil {
+		return meta, 0, err
+	}
+	begins, err := etcdkv.Encode(etcdkv.Access{Schema: etcdkv.Schema, State: string(cfg.Access), By: "node " + cfg.Node, Reason: "the cluster was made with --access " + string(cfg.Access), Since: meta.CreatedAt})
 	if err != nil {
 		return meta, 0, err
 	}
@@ -140,7 +144,7 @@ func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards 
 	var resp *clientv3.TxnResponse
 	for {
 		resp, err = c.Txn(ctx).If(cmps...).
-			Then(clientv3.OpPut(key, value)).Else(clientv3.OpGet(key)).Commit()
+			Then(clientv3.OpPut(key, value), clientv3.OpPut(keys.Access(), begins)).Else(clientv3.OpGet(key)).Commit()
 		if !isUnanswered(err) || !wait.Pause(ctx) {
 			break
 		}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
@@ -95,7 +96,7 @@ func TestMetaIsAskedForAgain(t *testing.T) {
 	kv := &deaf{KV: c.KV}
 	c.KV = kv
 	keys := etcdkv.NewKeys("/meta")
-	meta, rev, err := openMeta(t.Context(), c, keys, 8, true)
+	meta, rev, err := openMeta(t.Context(), c, keys, &configs.Scheduler{Shards: 8, Access: access.Closed}, true)
 	if err != nil || !kv.lost || rev == 0 {
 		t.Fatalf("%v, lost=%v, revision %d", err, kv.lost, rev)
 	}

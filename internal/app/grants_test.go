@@ -11,6 +11,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/job"
@@ -44,13 +46,13 @@ func granted(t *testing.T, c *clientv3.Client, keys etcdkv.Keys) (all map[job.Mi
 // start does what a node does with the cluster's description when it starts.
 func start(t *testing.T, c *clientv3.Client, keys etcdkv.Keys) etcdkv.Meta {
 	t.Helper()
-	if _, _, err := openMeta(t.Context(), c, keys, 0, true); err != nil {
+	if _, _, err := openMeta(t.Context(), c, keys, &configs.Scheduler{Access: access.Closed}, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := grantOldLabels(t.Context(), c, keys, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
-	meta, _, err := openMeta(t.Context(), c, keys, 0, true)
+	meta, _, err := openMeta(t.Context(), c, keys, &configs.Scheduler{Access: access.Closed}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -168,7 +168,7 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	bounded, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	answered := tellOfEtcd(bounded, reach, log)
-	meta, rev, err := openMeta(bounded, n.client, n.keys, cfg.Shards, n.past.Founds())
+	meta, rev, err := openMeta(bounded, n.client, n.keys, &n.cfg, n.past.Founds())
 	answered()
 	if err == nil || errors.Is(err, errNoCluster) {
 		if begun := n.past.Begin(bounded); begun != nil {

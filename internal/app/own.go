@@ -142,7 +142,7 @@ func (n *Node) found(ctx context.Context, endpoint string) (*members.Founding, e
 func (n *Node) foundOn(ctx context.Context, client *clientv3.Client) (*auth.Authority, etcdkv.Meta, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	meta, _, err := openMeta(ctx, client, n.keys, n.cfg.Shards, true)
+	meta, _, err := openMeta(ctx, client, n.keys, &n.cfg, true)
 	if err != nil {
 		return nil, meta, err
 	}

@@ -234,7 +234,7 @@ func (cv contextVerbs) deleteCommand() *cobra.Command {
 				return nil
 			})
 			if err == nil && current {
-				cv.note("it was the current context; none is now, and %s is asked. Choose another with `carillon context use NAME`", defaultServer)
+				cv.note("it was the current context; none is now. Choose another with `carillon context use NAME`")
 			}
 			return err
 		},
@@ -274,7 +274,7 @@ func (cv contextVerbs) listCommand() *cobra.Command {
 						return ""
 					}},
 					{head: "NAME", cell: func(c listedContext) string { return c.Name }},
-					{head: "SERVER", cell: func(c listedContext) string { return orText(c.Server, defaultServer) }},
+					{head: "SERVER", cell: func(c listedContext) string { return orText(c.Server, "the usual one") }},
 					{head: "NAMESPACE", cell: func(c listedContext) string { return orText(c.Namespace, job.DefaultNamespace) }},
 					{head: "CA", wide: true, cell: func(c listedContext) string { return c.CA }},
 					{head: "TOKEN FILE", wide: true, cell: func(c listedContext) string { return c.TokenFile }},

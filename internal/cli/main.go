@@ -164,7 +164,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: groupHere, Title: "This program"},
 	)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", defaultServer, "`URL` of the API, or unix:// and the path of a node's socket; of several with commas between them the first that takes a connection (env "+envServer+")")
+	flags.StringVar(&a.server, "server", "", "`URL` of the API, or unix:// and the path of a node's socket; of several with commas between them the first that takes a connection (env "+envServer+"; default: the socket of a node on this host, else "+defaultServer+")")
 	flags.StringVar(&a.context, "context", "", "`NAME` of the kept cluster that says what these flags do not (env "+envContext+")")
 	flags.StringVar(&a.caFile, "ca", "", "`FILE` with the authority of a server that is asked by https (env "+envCA+"; default: those that this host trusts)")
 	flags.StringVar(&a.tokenFile, "token-file", "", "`FILE` with the token that is shown to the API (env "+envTokenFile+"; the token itself: "+envToken+")")
@@ -280,10 +280,17 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if over, err := a.openEtcd(cmd); over || err != nil {
 		return err
 	}
+	logs := cmd.Parent() == cmd.Root() && (cmd.Name() == "login" || cmd.Name() == "logout") // over a socket nobody does
+	switch {
+	case a.server == "" && logs:
+		a.server = defaultServer
+	case a.server == "":
+		a.server = nearestServer(cmd.Context(), a.socketDirs())
+	}
 	if a.server, err = a.chosenServer(cmd.Context()); err != nil {
 		return err
 	}
-	if name := cmd.Name(); cmd.Parent() == cmd.Root() && (name == "login" || name == "logout") {
+	if logs {
 		return nil // what is kept may be what they are to put right
 	}
 	c, err := a.newClient()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -46,6 +47,30 @@ func (ca *call) chosenServer(ctx context.Context) (string, error) {
 		return "", usagef("--server %q names no server", ca.server)
 	}
 	return "", &exitError{exitUnavailable, errors.Join(failed...)}
+}
+
+// socketDirs are the directories in which a node on this host has its local socket unless
+// it is told otherwise: of root's node or a service's, and of this account's.
+func (a *app) socketDirs() []string {
+	dirs := []string{"/var/lib/carillon/scheduler"}
+	if home := a.env["HOME"]; home != "" {
+		dirs = append(dirs, filepath.Join(home, ".local", "share", "carillon", "scheduler"))
+	}
+	return dirs
+}
+
+// nearestServer is asked where no server is named: a node of this host by its local socket,
+// if this account may use one, else the usual port. The socket cannot be anybody else's, and
+// needs no token.
+func nearestServer(ctx context.Context, dirs []string) string {
+	for _, dir := range dirs {
+		path := filepath.Join(dir, "carillon.sock")
+		if conn, err := (&net.Dialer{Timeout: tryServer}).DialContext(ctx, "unix", path); err == nil {
+			_ = conn.Close() // the request makes its own
+			return "unix://" + path
+		}
+	}
+	return defaultServer
 }
 
 // dialed returns what a connection to a server is made to.

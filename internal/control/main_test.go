@@ -103,17 +103,25 @@ func (f *fakeRuns) List(_ context.Context, q history.Query) (history.Page, error
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lists++
-	var all []job.Run
+	type placed struct {
+		run job.Run
+		at  history.Position
+	}
+	var found []placed
+	after, unplaced := history.ParseCursor(q.Cursor)
 	for _, r := range f.ended {
 		if !q.Selects(r.Key(), r.FireID.Job, r.State) {
 			continue
 		}
-		if after, err := history.ParseCursor(q.Cursor); err == nil && history.PositionOf(&r).Compare(after) <= 0 {
-			continue
+		if at := history.PositionOf(&r); unplaced != nil || at.Compare(after) > 0 {
+			found = append(found, placed{r, at})
 		}
-		all = append(all, r)
 	}
-	slices.SortFunc(all, func(a, b job.Run) int { return history.PositionOf(&a).Compare(history.PositionOf(&b)) })
+	slices.SortFunc(found, func(a, b placed) int { return a.at.Compare(b.at) })
+	var all []job.Run
+	for i := range found[:min(len(found), q.Limit+1)] {
+		all = append(all, found[i].run)
+	}
 	if len(all) <= q.Limit {
 		return history.Page{Runs: all}, nil
 	}

@@ -133,7 +133,7 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		c.api.nodes = append(c.api.nodes, scheme+api)
 		c.peers = append(c.peers, peer)
 		args := []string{
-			"--node", name, "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount),
+			"--node", name, "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount), "--access", "open",
 			"--data-dir", filepath.Join(dir, name), "--lease-ttl", leaseTTL.String(), "--history-per-job", strconv.Itoa(keep),
 		}
 		switch {
