@@ -37,10 +37,15 @@ type Control interface {
 	Run(ctx context.Context, id job.RunID) (job.Run, error)
 	Nodes(ctx context.Context) ([]api.Node, error)
 	Minions(ctx context.Context) ([]api.Minion, error)
+	Minion(ctx context.Context, id job.MinionID) (api.MinionDetail, error)
+	Sites(ctx context.Context) ([]api.Site, error)
 	Shards(ctx context.Context) ([]api.Shard, error)
 	Groups(ctx context.Context, namespace string) ([]api.Group, error)
 	Queues(ctx context.Context, namespace string) ([]api.Queue, error)
 	Queue(ctx context.Context, key job.Key) (api.Queue, error)
+	Plans(ctx context.Context, namespace string) ([]api.Plan, error)
+	Plan(ctx context.Context, namespace, upstream, id string) (api.Plan, error)
+	PlanTasks(ctx context.Context, namespace, upstream, id string, q api.PlanTaskQuery) (api.PlanTaskPage, error)
 	Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (api.Upcoming, error)
 	Pauses(ctx context.Context) ([]api.Pause, error)
 	Calendars(ctx context.Context, namespace string) ([]job.Calendar, error)
@@ -121,7 +126,7 @@ func New(deps Deps) (*UI, error) {
 		}
 		u.base = base
 	}
-	for _, name := range []string{"overview", "table", "audit", "jobs", "done", "job", "runs", "run", "nodes", "minions", "shards", "groups", "queues", "queue", "login", "error"} {
+	for _, name := range []string{"overview", "table", "audit", "jobs", "done", "job", "runs", "run", "nodes", "minions", "minion", "shards", "groups", "queues", "queue", "login", "error"} {
 		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("webui: %w", err)
@@ -151,6 +156,10 @@ func (u *UI) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /runs/{id}", u.run)
 	mux.HandleFunc("GET /nodes", u.nodes)
 	mux.HandleFunc("GET /minions", u.minions)
+	mux.HandleFunc("GET /minions/{id}", u.minion)
+	mux.HandleFunc("GET /sites", u.sites)
+	mux.HandleFunc("GET "+plansPath, u.plans)
+	mux.HandleFunc("GET /plans/{namespace}/{upstream}/{id}", u.plan)
 	mux.HandleFunc("GET /shards", u.shards)
 	mux.HandleFunc("GET /groups", u.groups)
 	mux.HandleFunc("GET /queues", u.queues)

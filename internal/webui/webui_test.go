@@ -143,6 +143,28 @@ func (f fake) Minions(context.Context) ([]api.Minion, error) {
 		Facts: map[string]string{"os": "linux", "motd": hostile},
 	}, State: "connected"}}, f.err
 }
+func (f fake) Minion(_ context.Context, id job.MinionID) (api.MinionDetail, error) {
+	all, err := f.Minions(context.Background())
+	d := api.MinionDetail{Minion: all[0], Granted: &api.LabelGrant{By: hostile}, Certificate: &api.Enrollment{Key: "key-of-it", Clones: []api.Clone{{Key: "other-key", From: hostile}}}}
+	d.Trouble = hostile
+	return d, err
+}
+func (f fake) Sites(context.Context) ([]api.Site, error) {
+	return []api.Site{{Name: hostile, State: api.SiteLost, Nodes: []job.NodeID{"n1"}, Gone: []job.NodeID{"n2"}, Minions: 3, Connected: 2}, {State: api.SiteOK}}, f.err
+}
+func (f fake) Plans(context.Context, string) ([]api.Plan, error) {
+	p, err := f.Plan(context.Background(), "ops", "erp", "2026/11")
+	return []api.Plan{p}, err
+}
+func (f fake) Plan(_ context.Context, ns, upstream, id string) (api.Plan, error) {
+	return api.Plan{
+		Namespace: ns, Upstream: upstream, ID: id, Tasks: 3, Counts: map[string]int{"succeeded": 1, "failed": 2}, By: hostile,
+		Trouble: map[string]string{"mail": hostile}, CallbackTrouble: hostile, AcceptedAt: time.Now(), Owner: "n1",
+	}, f.err
+}
+func (f fake) PlanTasks(context.Context, string, string, string, api.PlanTaskQuery) (api.PlanTaskPage, error) {
+	return api.PlanTaskPage{Next: "more", Tasks: []api.PlanTask{{ID: hostile, Type: "mail", State: "failed", Reason: hostile, After: []string{hostile}, Minion: "m1", Attempt: 2, RunID: "abcd-0123456789abcdef"}}}, f.err
+}
 func (f fake) Queues(context.Context, string) ([]api.Queue, error) {
 	q, err := f.Queue(context.Background(), job.Key{})
 	return []api.Queue{q, {Queue: job.Queue{Metadata: job.Metadata{Namespace: "ops", Name: "quiet"}}}}, err
@@ -254,6 +276,10 @@ func TestPages(t *testing.T) {
 		"/jobs":                       {"ops/one", "every minute", "▶ 2", "/runs/abcd-0123456789abcdef", `data-topics="jobs runs"`},
 		"/pauses":                     {"job ops/one", "it is resumed", "ada"},
 		"/calendars":                  {"ops/bank", "1 day", "12-25"},
+		"/plans":                      {"ops/erp/2026/11", "/plans/ops/erp/2026%2F11", "1 of 3 tasks done", "2 failed", "it waits", "the callback: "},
+		"/plans/ops/erp/x":            {"Plan ops/erp/x", "mail", "1 task", "/runs/abcd-0123456789abcdef", "/plans/ops/erp/x?cursor=more"},
+		"/sites":                      {"lost", "(none)", "2 of 3 connected", "n2"},
+		"/minions/m1":                 {"Minion m1", "it gets no orders", "dc=b", "key-of-it", "other-key", "os", "linux", "/runs?q=minion%3Am1", "Last runs"},
 		"/notifiers":                  {"ops/oncall", "slack", "of all namespaces", "3, 2 tried in vain", "nodeLost", "/notifiers/ops/oncall"},
 		"/notifiers/ops/oncall":       {"Notifier ops/oncall", "retrying", "/jobs/ops/one", "/runs/abcd-0123456789abcdef", "is lost", "alert_2"},
 		"/scripts":                    {"ops/tidy", "0123456789ab"},
