@@ -199,6 +199,9 @@ func (m *Membership) RemoveEtcdMember(ctx context.Context, node string, o api.Or
 		if err := roster.MayRemove(v.all, s.ID); err != nil {
 			return fmt.Errorf("%s cannot be removed: %w", node, err)
 		}
+		if other, err := v.leaving(s.ID); err != nil || other != "" {
+			return cmp.Or(err, fmt.Errorf("%s cannot be removed: %s has been told to leave, and is a member still; one change at a time: %w", node, other, job.ErrConflict))
+		}
 	}
 	key := m.db.Keys.EtcdNode(name)
 	ops := []clientv3.Op{clientv3.OpDelete(key), clientv3.OpDelete(m.db.Keys.KnownNode(name)), clientv3.OpDelete(m.db.Keys.Drain(name))}
@@ -212,10 +215,33 @@ func (m *Membership) RemoveEtcdMember(ctx context.Context, node string, o api.Or
 	if err := m.audit.Write(ctx, "etcd.remove", string(name), o, key, kv, ops...); err != nil || !is {
 		return err
 	}
-	if v.live[name] {
-		return m.members.Leave(ctx, s.ID)
+	if !v.live[name] {
+		return m.members.Remove(ctx, s.ID)
 	}
-	return m.members.Remove(ctx, s.ID)
+	if err := m.members.Leave(ctx, s.ID); err != nil {
+		return fmt.Errorf("%s has been told to be no member, and is one still: carillon etcd members shows when it has left, carillon etcd add %s takes the order back: %w", name, name, err)
+	}
+	return nil
+}
+
+// leaving returns another member that has been told to be none; empty: there is none. Its
+// vote must not be counted on any more.
+func (v *view) leaving(but roster.ID) (job.NodeID, error) {
+	for i := range v.all {
+		name := job.NodeID(v.all[i].Name)
+		kv := v.nodes[name]
+		if v.all[i].ID == but || kv == nil || !v.live[name] {
+			continue
+		}
+		rec, err := store.Decode[etcdkv.EtcdNode](kv)
+		if err != nil {
+			return "", err
+		}
+		if !rec.Member {
+			return name, nil
+		}
+	}
+	return "", nil
 }
 
 // AddEtcdMember has a node be a member again, as soon as there is room.
