@@ -211,7 +211,7 @@ func (nv notifierVerbs) previewCommand() *cobra.Command {
 	var src sourceFlags
 	cmd := &cobra.Command{
 		Use: "preview -f FILE", Args: cobra.NoArgs,
-		Short:   "Print what the notifiers of a file would tell of a failed run; nothing is sent",
+		Short:   "Print what the notifiers of a file would tell, by samples; nothing is sent",
 		Example: "  carillon notify preview -f oncall.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			files, err := manifestVerbs(nv).readManifests(src)
@@ -226,15 +226,17 @@ func (nv notifierVerbs) previewCommand() *cobra.Command {
 				}
 				for _, o := range slices.DeleteFunc(objects, func(o manifest.Object) bool { return o.Kind != job.KindNotifier }) {
 					n := job.Notifier{Metadata: o.Metadata, Spec: o.Notifier}
-					m, err := message.Compose(&n, "preview", []job.Alert{message.Sample(&n, nv.now())})
-					if err != nil {
-						return err
+					for _, a := range message.Samples(&n, nv.now()) {
+						m, err := message.Compose(&n, "preview", []job.Alert{a})
+						if err != nil {
+							return err
+						}
+						if shown > 0 {
+							fmt.Fprintln(nv.out)
+						}
+						shown++
+						fmt.Fprintf(nv.out, "%s\n\n%s\n", m.Subject, m.Text)
 					}
-					if shown > 0 {
-						fmt.Fprintln(nv.out)
-					}
-					shown++
-					fmt.Fprintf(nv.out, "%s\n\n%s\n", m.Subject, m.Text)
 				}
 			}
 			if shown == 0 {

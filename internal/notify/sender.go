@@ -65,14 +65,18 @@ func (s *Sender) Send(ctx context.Context, n *job.Notifier, m *message.Message) 
 	return &failure{err: errors.New("the notifier has no receiver that this release knows"), forGood: true}
 }
 
-// Test sends a sample to the receiver of a notifier, once.
+// Test sends samples to the receiver of a notifier, once each.
 func (s *Sender) Test(ctx context.Context, n *job.Notifier) error {
-	a := message.Sample(n, s.now())
-	m, err := message.Compose(n, a.ID, []job.Alert{a})
-	if err != nil {
-		return err
+	for _, a := range message.Samples(n, s.now()) {
+		m, err := message.Compose(n, a.ID, []job.Alert{a})
+		if err != nil {
+			return err
+		}
+		if err := s.Send(ctx, n, m); err != nil {
+			return err
+		}
 	}
-	return s.Send(ctx, n, m)
+	return nil
 }
 
 // address is where a receiver is: as it stands there, or as a file has it.

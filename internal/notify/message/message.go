@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/template"
 	"text/template/parse"
@@ -29,11 +30,33 @@ type Data struct {
 	// Notifier is NAMESPACE/NAME.
 	Notifier string
 	// Alerts are all of the message; the fields of the first one are there as well.
-	Alerts []job.Alert
-	*job.Alert
+	Alerts []Told
+	Told
 	// More is how many alerts there are besides the first.
 	More int
 }
+
+// Told is an alert as templates see it.
+type Told struct {
+	*job.Alert
+	// Job is what it is about: a job, or, of an event of the cluster, "node n1".
+	Job Subject
+}
+
+// Subject is a job, or what else an alert is about. A template writes it as words.
+type Subject struct {
+	job.Key
+	about string
+}
+
+func (s Subject) String() string {
+	if s.about != "" {
+		return s.about
+	}
+	return s.Key.String()
+}
+
+func told(a *job.Alert) Told { return Told{a, Subject{a.Job, a.About}} }
 
 const (
 	defaultSubject = `{{if .Event.Good}}OK{{else}}ALERT{{end}}: {{.What}} {{words .Event}}{{if .More}}, and {{.More}} more{{end}}`
@@ -139,10 +162,12 @@ func (l *limited) Write(b []byte) (int, error) {
 // Compose words a message.
 func Compose(n *job.Notifier, id string, alerts []job.Alert) (*Message, error) {
 	m := &Message{ID: id, Alerts: alerts}
-	data := Data{Notifier: n.Key().String(), Alerts: alerts, More: len(alerts) - 1}
-	data.Alert = &job.Alert{}
+	data := Data{Notifier: n.Key().String(), More: len(alerts) - 1, Told: told(&job.Alert{})}
+	for i := range alerts {
+		data.Alerts = append(data.Alerts, told(&alerts[i]))
+	}
 	if len(alerts) > 0 {
-		data.Alert = &alerts[0]
+		data.Told = data.Alerts[0]
 	}
 	for _, part := range []struct {
 		name, text, otherwise string
@@ -165,13 +190,31 @@ func Compose(n *job.Notifier, id string, alerts []job.Alert) (*Message, error) {
 	return m, nil
 }
 
-// Sample is an alert of the kind that a test of a notifier, or a preview, shows.
-func Sample(n *job.Notifier, now time.Time) job.Alert {
-	key := job.Key{Namespace: n.Namespace, Name: "example"}
-	return job.Alert{
-		ID: "test_" + fmt.Sprintf("%x", now.UnixNano()), Event: n.Spec.Events()[0], At: now.UTC(), Job: key, Run: "example-run",
-		ScheduledAt: now.UTC().Truncate(time.Minute), State: job.StateFailed, Reason: "this is a test of notifier " + n.Key().String(), Since: now.UTC(), Count: 1,
+// Samples are alerts as a test of a notifier, or a preview, shows them: of a job, and, if it
+// tells of the cluster, of an event of that.
+func Samples(n *job.Notifier, now time.Time) []job.Alert {
+	events := n.Spec.Events()
+	var all []job.Alert
+	add := func(of bool, more func(*job.Alert)) {
+		i := slices.IndexFunc(events, func(e job.AlertEvent) bool { return e.OfCluster() == of })
+		if i < 0 {
+			return
+		}
+		a := job.Alert{
+			ID: fmt.Sprintf("test_%x_%d", now.UnixNano(), len(all)), Event: events[i], At: now.UTC(),
+			Reason: "this is a test of notifier " + n.Key().String(), Since: now.UTC(), Count: 1,
+		}
+		more(&a)
+		all = append(all, a)
 	}
+	add(false, func(a *job.Alert) {
+		a.Job, a.Run = job.Key{Namespace: n.Namespace, Name: "example"}, "example-run"
+		a.ScheduledAt, a.State = now.UTC().Truncate(time.Minute), job.StateFailed
+	})
+	add(true, func(a *job.Alert) {
+		a.About = map[job.AlertEvent]string{job.AlertNodeLost: "node example", job.AlertSiteLost: "site example", job.AlertMinionLost: "minion example", job.AlertQuota: "etcd's space"}[a.Event]
+	})
+	return all
 }
 
 // Check tells what is wrong with the addresses and templates of a notifier.
@@ -187,8 +230,13 @@ func Check(n *job.Notifier) []job.Problem {
 		add(t.path, err)
 	}
 	if len(out) == 0 {
-		_, err := Compose(n, "check", []job.Alert{Sample(n, time.Unix(0, 0))})
-		add("spec.text", err)
+		for _, a := range Samples(n, time.Unix(0, 0)) {
+			_, err := Compose(n, "check", []job.Alert{a})
+			add("spec.text", err)
+			if err != nil {
+				break
+			}
+		}
 	}
 	for path, url := range addresses(&n.Spec) {
 		if url != "" {

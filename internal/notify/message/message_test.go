@@ -1,6 +1,7 @@
 package message
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,34 @@ func TestWording(t *testing.T) {
 		if Wording(e) == string(e) && e != job.AlertFailed {
 			t.Errorf("%s has no words", e)
 		}
+	}
+}
+
+// TestSubjectOfTemplates: .Job is what an alert is about, of the cluster's events, too, and
+// samples show both.
+func TestSubjectOfTemplates(t *testing.T) {
+	t.Parallel()
+	n := notifier("{{.Job}} {{words .Event}}", "{{range .Alerts}}{{.Job}}|{{.Job.Name}}|{{.What}}{{end}}")
+	for everywhere, want := range map[bool][]string{
+		false: {"prod/example failed prod/example|example|prod/example"},
+		true:  {"prod/example failed prod/example|example|prod/example", "node example is lost node example||node example"},
+	} {
+		n.Spec.Everywhere = everywhere
+		var got []string
+		for _, a := range Samples(n, time.Unix(0, 0)) {
+			m, err := Compose(n, a.ID, []job.Alert{a})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, m.Subject+" "+m.Text)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("everywhere %v: %q", everywhere, got)
+		}
+	}
+	n.Spec.On = []job.AlertEvent{job.AlertQuota}
+	if all := Samples(n, time.Unix(0, 0)); len(all) != 1 || all[0].What() != "etcd's space" {
+		t.Errorf("%+v", all)
 	}
 }
 
