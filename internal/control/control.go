@@ -102,6 +102,9 @@ type Deps struct {
 	Members etcdmembers.Members
 	// TestNotifier sends a sample to a notifier's receiver. Nil: nothing is sent from here.
 	TestNotifier func(context.Context, *job.Notifier) error
+	// UnreadableSecrets tells which secrets that a notifier names this node cannot read. Nil:
+	// it tells nothing.
+	UnreadableSecrets func(*job.Notifier) []string
 	// Provider tells who people are. Nil: nobody logs in by one.
 	Provider *idp.Provider
 	// Door tells how far the cluster looks at rights. Nil: as etcd says it; see
@@ -288,7 +291,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Desk = plans.New(plans.Deps{Store: db, Audit: records, Bounds: c.ItemBounds, Takers: c.Takers, Logger: log})
 	c.Checker = doctor.New(doctor.Deps{
 		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Etcd: c.Membership, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,
-		Inventory: deps.Minions, Enrollment: deps.Enrollment, Past: deps.Past,
+		Inventory: deps.Minions, Enrollment: deps.Enrollment, Unreadable: deps.UnreadableSecrets, Past: deps.Past,
 	})
 	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Tokens: c.Authenticator, Logger: log})
 	return c, nil
@@ -321,4 +324,13 @@ func (c *Control) Version() api.Version {
 		Node:      c.cfg.Node,
 		ClusterID: c.cfg.Meta.ClusterID,
 	}
+}
+
+// ForgetNode forgets a node that is gone, unless it is still a member of the cluster's own
+// etcd.
+func (c *Control) ForgetNode(ctx context.Context, node job.NodeID, o api.Order) error {
+	if err := c.MayForget(ctx, node); err != nil {
+		return err
+	}
+	return c.Operator.ForgetNode(ctx, node, o)
 }

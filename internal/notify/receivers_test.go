@@ -451,3 +451,19 @@ func TestEmailRefused(t *testing.T) {
 		t.Error("a server that says nothing has taken a mail")
 	}
 }
+
+// TestUnreadableSecrets: each secret that a notifier names and this node cannot read is told.
+func TestUnreadableSecrets(t *testing.T) {
+	t.Parallel()
+	s, dir := newSender(t, "")
+	n := &job.Notifier{Metadata: job.Metadata{Namespace: "prod", Name: "oncall"}}
+	n.Spec.Webhook = &job.WebhookReceiver{URLFile: "hook", SecretFile: "sign"}
+	if told := s.Unreadable(n); len(told) != 2 || !strings.Contains(told[0], "hook") || !strings.Contains(told[1], "sign") {
+		t.Errorf("%q", told)
+	}
+	writeSecret(t, dir, "prod", "hook", "https://example.org")
+	writeSecret(t, dir, "prod", "sign", testSecret)
+	if told := s.Unreadable(n); len(told) > 0 {
+		t.Errorf("%q", told)
+	}
+}

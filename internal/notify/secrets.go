@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/carillon-cron/carillon/job"
@@ -51,6 +52,44 @@ func (s secrets) of(namespace, name string) (string, error) {
 		return "", fmt.Errorf("secret %s: its file is empty, or has more than %d bytes", name, maxSecret)
 	}
 	return value, nil
+}
+
+// Unreadable tells which of the secrets that a notifier names this node cannot read, and why.
+func (s *Sender) Unreadable(n *job.Notifier) []string {
+	var out []string
+	for _, name := range secretFiles(&n.Spec) {
+		if _, err := s.secrets.of(n.Namespace, name); err != nil {
+			out = append(out, err.Error())
+		}
+	}
+	return out
+}
+
+// secretFiles are the names of the secrets that stand in a notifier.
+func secretFiles(s *job.NotifierSpec) []string {
+	var all []string
+	if r := s.Webhook; r != nil {
+		all = append(all, r.URLFile, r.SecretFile)
+	}
+	if r := s.Email; r != nil {
+		all = append(all, r.PasswordFile)
+	}
+	if r := s.Slack; r != nil {
+		all = append(all, r.URLFile)
+	}
+	if r := s.Ntfy; r != nil {
+		all = append(all, r.URLFile, r.TokenFile)
+	}
+	if r := s.PagerDuty; r != nil {
+		all = append(all, r.RoutingKeyFile)
+	}
+	if r := s.Alertmanager; r != nil {
+		all = append(all, r.TokenFile)
+	}
+	if r := s.Healthchecks; r != nil {
+		all = append(all, r.URLFile)
+	}
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
 func withoutPath(err error) error {

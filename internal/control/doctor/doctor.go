@@ -16,6 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/control/updates"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Deps is what a Checker stands on. All but Enrollment must be set.
@@ -35,6 +36,9 @@ type Deps struct {
 	Inventory minions.Inventory
 	// Enrollment knows who may connect. Nil: connections are plain.
 	Enrollment Enrollment
+	// Unreadable tells which secrets that a notifier names this node cannot read. Nil: it
+	// tells nothing.
+	Unreadable func(*job.Notifier) []string
 	// Past says why this node plans nothing from what etcd holds; empty: it does. Nil:
 	// etcd is believed.
 	Past func() string
@@ -60,6 +64,7 @@ type Checker struct {
 	rights     *policy.Decider
 	inventory  minions.Inventory
 	enrollment Enrollment
+	unreadable func(*job.Notifier) []string
 	past       func() string
 }
 
@@ -67,7 +72,7 @@ type Checker struct {
 func New(deps Deps) *Checker {
 	return &Checker{
 		db: deps.Store, catalog: deps.Catalog, runs: deps.Runs, cluster: deps.Cluster, minions: deps.Minions,
-		enroll: deps.Enroll, etcd: deps.Etcd, updates: deps.Updates, access: deps.Access, rights: deps.Rights, inventory: deps.Inventory, enrollment: deps.Enrollment, past: deps.Past,
+		enroll: deps.Enroll, etcd: deps.Etcd, updates: deps.Updates, access: deps.Access, rights: deps.Rights, inventory: deps.Inventory, enrollment: deps.Enrollment, unreadable: deps.Unreadable, past: deps.Past,
 	}
 }
 
@@ -83,7 +88,7 @@ func (c *Checker) Doctor(ctx context.Context) ([]api.Check, error) {
 		return checks, nil // all else would say the same
 	}
 	for _, look := range []func(context.Context) ([]api.Check, error){
-		c.checkPast, c.checkEtcd, c.checkOwnEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkSignatures, c.checkJobs, c.checkUpdate,
+		c.checkPast, c.checkEtcd, c.checkOwnEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkSignatures, c.checkJobs, c.checkNotifiers, c.checkUpdate,
 	} {
 		found, err := look(ctx)
 		if ctx.Err() != nil {

@@ -53,15 +53,25 @@ func (c *Checker) checkEtcd(ctx context.Context) ([]api.Check, error) {
 	for _, ep := range c.db.Client.Endpoints() {
 		status, err := c.db.Status(ctx, ep)
 		if err != nil {
-			checks = append(checks, api.Check{
-				Name: "etcd endpoint", Status: api.CheckWarn, Detail: ep + ": " + err.Error(),
-				Hint: "start this etcd member again, or take it out of the endpoints",
-			})
+			checks = append(checks, unreached(ep, err, c.etcd.OwnEtcd()))
 			continue
 		}
 		checks = append(checks, checkVersion(ep, status.Version), checkSize(ep, status.DbSize, status.DbSizeQuota), checkWaste(ep, status.DbSize, status.DbSizeInUse))
 	}
 	return checks, nil
+}
+
+// unreached tells of an endpoint that does not answer. A cluster that keeps its data itself
+// finds its endpoints by its members.
+func unreached(endpoint string, err error, own bool) api.Check {
+	ch := api.Check{
+		Name: "etcd endpoint", Status: api.CheckWarn, Detail: endpoint + ": " + err.Error(),
+		Hint: "start this etcd member again, or take it out of the endpoints",
+	}
+	if own {
+		ch.Hint = "start its node again; if that is gone for good: carillon etcd remove NODE, or carillon etcd replace NODE"
+	}
+	return ch
 }
 
 func checkVersion(endpoint, version string) api.Check {

@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -27,6 +29,16 @@ func TestCheckVersion(t *testing.T) {
 	for v, want := range map[string]api.CheckStatus{"3.4.30": api.CheckWarn, "3.5.0": api.CheckOK, "3.7.3": api.CheckOK, "4.0.0-rc.1": api.CheckOK, "": api.CheckWarn} {
 		if got := checkVersion("e", v); got.Status != want {
 			t.Errorf("%q: %+v", v, got)
+		}
+	}
+}
+
+// TestUnreachedEndpoint: endpoints of a cluster that keeps its data itself are its members.
+func TestUnreachedEndpoint(t *testing.T) {
+	t.Parallel()
+	for own, want := range map[bool]string{false: "take it out of the endpoints", true: "carillon etcd remove"} {
+		if ch := unreached("https://n1:7480", errors.New("away"), own); !strings.Contains(ch.Hint, want) || strings.Contains(ch.Hint, "endpoints") == own {
+			t.Errorf("own %v: %q", own, ch.Hint)
 		}
 	}
 }

@@ -83,10 +83,14 @@ func (c *Checker) checkGone(ctx context.Context, live []etcdkv.Member) ([]api.Ch
 		if slices.ContainsFunc(live, func(m etcdkv.Member) bool { return m.Node == n.Node }) {
 			continue
 		}
+		forget := fmt.Sprintf("`carillon nodes forget %s`", n.Node)
+		if c.etcd.OwnEtcd() {
+			forget = fmt.Sprintf("`carillon etcd remove %s`, or `carillon etcd replace %s`", n.Node, n.Node)
+		}
 		checks = append(checks, api.Check{
 			Name: "nodes", Status: api.CheckFail,
 			Detail: fmt.Sprintf("%s is gone, and has not left in order: it was killed, or is cut off (at %s, joined %s)", n.Node, cmp.Or(n.PeerAddr, "?"), n.JoinedAt.Format(time.RFC3339)),
-			Hint:   fmt.Sprintf("start it again; if it is gone for good: `carillon nodes forget %s`", n.Node),
+			Hint:   "start it again; if it is gone for good: " + forget,
 		})
 	}
 	lost, err := store.ListAll[etcdkv.LostSite](ctx, c.db, "list lost sites", c.db.Keys.LostSites())

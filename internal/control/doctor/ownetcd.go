@@ -80,12 +80,12 @@ func ownEtcd(all []api.EtcdMember) []api.Check {
 	case len(down) > 0:
 		ch.Status = api.CheckWarn
 		ch.Detail += "; down: " + strings.Join(down, ", ")
-		ch.Hint = "start those nodes again; one that is gone for good: carillon etcd remove NODE"
+		ch.Hint = "start those nodes again; one that is gone for good: carillon etcd remove NODE, or carillon etcd replace NODE"
 	case voters == 1:
 		ch.Status, ch.Hint = api.CheckWarn, "all data is on one host; add two nodes: scheduler --join (docs/production.md)"
 	case voters%2 == 0:
 		ch.Status = api.CheckWarn
-		ch.Hint = fmt.Sprintf("%d members survive the loss of no more than %d do; add one, or remove one (carillon etcd remove)", voters, voters-1)
+		ch.Hint = fmt.Sprintf("%d members survive the loss of no more hosts than %d would; add one, or remove one (carillon etcd remove)", voters, voters-1)
 	}
 	checks = append(checks, ch)
 	if len(versions) > 1 {

@@ -244,6 +244,22 @@ func (v *view) leaving(but roster.ID) (job.NodeID, error) {
 	return "", nil
 }
 
+// MayForget refuses to forget a node that is gone and still a member of the cluster's own
+// etcd: it would go on to count in the majority.
+func (m *Membership) MayForget(ctx context.Context, node job.NodeID) error {
+	if !m.OwnEtcd() {
+		return nil
+	}
+	v, err := m.look(ctx)
+	if err != nil {
+		return err
+	}
+	if v.live[node] || !slices.ContainsFunc(v.all, func(s roster.Status) bool { return job.NodeID(s.Name) == node }) {
+		return nil
+	}
+	return fmt.Errorf("node %s is a member of the cluster's own etcd, and counts in its majority also when it is gone; `carillon etcd remove %s` takes it out and forgets it, `carillon etcd replace %s` lets a new host in besides: %w", node, node, node, job.ErrConflict)
+}
+
 // AddEtcdMember has a node be a member again, as soon as there is room.
 func (m *Membership) AddEtcdMember(ctx context.Context, node job.NodeID, o api.Order) error {
 	v, err := m.look(ctx)
