@@ -282,12 +282,15 @@ func (q *Queue) failed(ctx context.Context, r Receipt, o Outcome) ([]clientv3.Op
 	if err != nil {
 		return nil, true, err
 	}
-	told, err := q.told(r.ID, was.Origin, job.StateFailed, deadWords(was.Attempt, o.Reason), o.Report)
+	told, err := q.told(r.ID, was.Origin, job.StateFailed, DeadReason(was.Attempt, o.Reason), o.Report)
 	return append(ops, told...), true, err
 }
 
-// deadWords tell that an item was given up.
-func deadWords(attempts int, reason string) string {
+// DeadReason tells that an item was given up.
+func DeadReason(attempts int, reason string) string {
+	if attempts == 1 {
+		return "dead letter after 1 attempt: " + reason
+	}
 	return fmt.Sprintf("dead letter after %d attempts: %s", attempts, reason)
 }
 

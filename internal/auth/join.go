@@ -295,8 +295,8 @@ func (c *Credentials) firstContact() (*firstContact, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ca == nil && c.token == nil && !c.cfg.TrustOnFirstUse {
-		return nil, errors.New("nothing tells this minion which cluster is the right one: give it a join token, " +
-			"or the certificate of the cluster's authority as a file, or allow it to trust the first node that answers")
+		return nil, errors.New("nothing tells this minion which cluster is the right one: give it a join token (--join-token-file), " +
+			"or the certificate of the cluster's authority as a file (--ca), or allow it to trust the first node that answers (--trust-on-first-use)")
 	}
 	return &firstContact{given: c.ca, token: c.token}, nil
 }

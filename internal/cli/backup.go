@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"time"
 
@@ -140,6 +141,9 @@ func (bv backupVerbs) verifyCommand() *cobra.Command {
 }
 
 func (bv backupVerbs) verify(ctx context.Context, path string, store *storeFlags, ids []age.Identity) (backup.Header, backup.Trailer, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return backup.Header{}, backup.Trailer{}, errors.New("it is a directory; give the files in it, as `carillon backup list` prints them")
+	}
 	f, err := bv.openBackup(ctx, path, store, ids)
 	if err != nil {
 		return backup.Header{}, backup.Trailer{}, err
@@ -168,8 +172,17 @@ func (bv backupVerbs) pruneCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			left, err := backup.List(cmd.Context(), at)
+			if err != nil {
+				return err
+			}
 			if dry {
-				bv.note("these would be removed:")
+				bv.note("%d would be removed, %d would stay", len(gone), len(left)-len(gone))
+			} else {
+				bv.note("removed %d, %d stay", len(gone), len(left))
+			}
+			if len(gone) == 0 && !bv.asObject() {
+				return nil
 			}
 			return printList(&bv.printer, gone, bv.keptTable())
 		},

@@ -81,14 +81,19 @@ func (lv logVerbs) logsCommand() *cobra.Command {
 			l := &logPrinter{stdout: lv.out, stderr: lv.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
 			silent := minion == "" && len(run.Tasks) > 0 && run.State.Final() &&
 				!slices.ContainsFunc(run.Tasks, func(t job.Task) bool { return t.Stdout.Bytes+t.Stderr.Bytes > 0 })
+			quiet := minion == "" && len(run.Tasks) > 0 && !run.State.Final()
 			filter := newLineFilter(match, tail, l.line)
 			err = lv.output(ctx, run, job.MinionID(minion), follow, filter, func(line api.OutputLine) bool {
-				silent = false
+				silent, quiet = false, false
 				return shown(line.Stream)
 			})
 			l.flush()
-			if err == nil && silent {
+			switch {
+			case err != nil:
+			case silent:
 				lv.noteNothing(&run)
+			case quiet && !follow:
+				lv.note("run %s is %s: nothing has been written yet; -f follows it", run.RunID, run.State)
 			}
 			return err
 		},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +52,14 @@ func checkTarget(expr string) error {
 		return usagef("the target cannot be read:\n%s", syntax.Caret())
 	}
 	return err
+}
+
+// numberOf counts things that take an s where there is not one of them.
+func numberOf(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }
 
 // showMatch prints a match. Where nothing matches, that is the error, after all

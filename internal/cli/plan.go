@@ -78,7 +78,7 @@ func (pv planVerbs) sendCommand() *cobra.Command {
 			if r.Recognised {
 				word = "accepted before, on " + pv.stamp(r.AcceptedAt)
 			}
-			fmt.Fprintf(pv.out, "plan %s/%s %s: %d tasks, id %s\n", r.Upstream, r.ID, word, r.Tasks, r.UID)
+			fmt.Fprintf(pv.out, "plan %s/%s %s: %s, id %s\n", r.Upstream, r.ID, word, numberOf(r.Tasks, "task"), r.UID)
 			return nil
 		},
 	}
@@ -198,7 +198,7 @@ func (pv planVerbs) planText(v *api.Plan) {
 		if v.Types[typ] == 0 {
 			continue // it was of a version before
 		}
-		f.add("Type", fmt.Sprintf("%s: %d tasks", typ, v.Types[typ]))
+		f.add("Type", typ+": "+numberOf(v.Types[typ], "task"))
 		f.add("  waits", v.Trouble[typ])
 	}
 	f.add("Callback", v.Callback)

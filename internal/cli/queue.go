@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -114,7 +115,7 @@ func (qv queueVerbs) showQueue(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	return qv.describe(v, v.Key().String(), func() error { return qv.queueText(&v) })
+	return qv.describe(v, v.Key().String(), func() error { return qv.queueText(cmd.Context(), &v) })
 }
 
 func (qv queueVerbs) queueTable(all bool) table[api.Queue] {
@@ -143,6 +144,9 @@ func (qv queueVerbs) queueTable(all bool) table[api.Queue] {
 	}
 	return t
 }
+
+// maxOffering is how many minions are named.
+const maxOffering = 5
 
 // holdWord says how a queue is held back.
 func holdWord(h *api.QueueHold) string {
@@ -300,7 +304,23 @@ func (qv queueVerbs) itemText(key job.Key, v *api.QueueItem) {
 	f.flush()
 }
 
-func (qv queueVerbs) queueText(v *api.Queue) error {
+// offering are the minions that offer places of a queue that has no worker: its target
+// does not match them. Who may not read minions is told of none.
+func (qv queueVerbs) offering(ctx context.Context, key job.Key) []string {
+	all, err := qv.client.Minions.List(ctx)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for i := range all {
+		if offers, err := job.ParseQueueOffers(all[i].Facts[job.FactQueues]); err == nil && offers[key] > 0 {
+			names = append(names, oneLine(string(all[i].ID)))
+		}
+	}
+	return names
+}
+
+func (qv queueVerbs) queueText(ctx context.Context, v *api.Queue) error {
 	f := newFields(qv.out, "")
 	f.add("Queue", v.Key().String())
 	state := holdWord(v.Hold)
@@ -328,6 +348,14 @@ func (qv queueVerbs) queueText(v *api.Queue) error {
 	}
 	f.flush()
 	if len(v.Workers) == 0 {
+		if names := qv.offering(ctx, v.Key()); len(names) > 0 && v.Spec.Target.Match != "" {
+			who, does := names[0], "offers it, but does"
+			if len(names) > 1 {
+				who, does = strings.Join(names[:min(len(names), maxOffering)], ", "), "offer it, but do"
+			}
+			qv.note("%s %s not match the queue's target, `%s`", who, does, oneLine(v.Spec.Target.Match))
+			return nil
+		}
 		qv.note("no minion works on it: start one with worker --queue %s:1", v.Key())
 		return nil
 	}

@@ -61,17 +61,22 @@ func (rv recoverVerbs) printRecovery(r *api.Recovery, req *api.RecoverRequest) e
 		_, _ = fmt.Fprintf(rv.out, "epoch %d has begun, and the cluster is held: see `carillon recover --dry-run` once the nodes are back\n", r.Epoch)
 		return nil
 	}
-	_, _ = fmt.Fprintf(rv.out, "backup of %s, lost by %s: %d minions answered, %d did not\n", r.TakenAt.UTC().Format(time.RFC3339), r.LostAt.UTC().Format(time.RFC3339), r.Answered, len(r.Silent))
+	_, _ = fmt.Fprintf(rv.out, "backup of %s, lost by %s: %s answered, %d did not\n", r.TakenAt.UTC().Format(time.RFC3339), r.LostAt.UTC().Format(time.RFC3339), numberOf(r.Answered, "minion"), len(r.Silent))
 	_, _ = fmt.Fprintf(rv.out, "%d runs that the backup does not know (%d of them go on), %d indeterminate, %d left to misfire policies\n", r.Ran, r.Open, r.Indeterminate, r.Left)
 	for _, m := range r.Silent {
 		_, _ = fmt.Fprintf(rv.out, "silent: %s: %s\n", m.Minion, m.Reason)
 	}
+	unnamed := false
 	for _, l := range r.Lost {
 		name := l.UID.String()
 		if l.Name != "" {
 			name = l.Namespace + "/" + l.Name + " (" + name + ")"
 		}
-		_, _ = fmt.Fprintf(rv.out, "lost: job %s is not in the backup; it has run %d times\n", name, l.Runs)
+		_, _ = fmt.Fprintf(rv.out, "lost: job %s is not in the backup; it has run %s\n", name, numberOf(l.Runs, "time"))
+		unnamed = unnamed || l.Name == ""
+	}
+	if unnamed {
+		rv.note("no minion knows the name of such a job: the order is gone, which has it. `carillon diff -f DIR` names the jobs of your files that the cluster does not have; `carillon audit verify --file FILE` compares the audit with a node's audit file, which has what was applied since the backup")
 	}
 	if len(r.Jobs) > 0 {
 		if err := printList(&rv.printer, r.Jobs, recoveredTable()); err != nil {

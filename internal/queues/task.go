@@ -232,7 +232,7 @@ func (r *runner) end(t *task, o queue.Outcome, rep *job.Report) {
 	}
 	run := r.runOf(t, rep)
 	if o.Result == queue.Failed || o.Result == queue.Hopeless {
-		run.Reason = fmt.Sprintf("dead letter after %d attempts: %s", t.Attempt, run.Reason)
+		run.Reason = queue.DeadReason(t.Attempt, run.Reason)
 	}
 	r.m.deps.History.Record(run, func(err error) {
 		r.do(func() {

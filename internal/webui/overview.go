@@ -80,7 +80,11 @@ func (u *UI) jobsNow(ctx context.Context, d *overviewData) error {
 	d.add(counts["bad"], "failing", "their last run did not end as it should", list(jobsPath, "last:bad", "last", ""))
 	d.add(counts["late"], "late", "should have started more than a minute ago", list(jobsPath, "late:yes", "", ""))
 	d.add(counts["aside"], "set aside", "nothing can be planned of them", list(jobsPath, "aside:yes", "", ""))
-	d.add(counts["paused"], "paused", "do not start by themselves", list(jobsPath, "paused:yes", "", ""))
+	alone := "do not start by themselves"
+	if counts["paused"] == 1 {
+		alone = "does not start by itself"
+	}
+	d.add(counts["paused"], "paused", alone, list(jobsPath, "paused:yes", "", ""))
 	next, err := u.control.JobPage(ctx, api.JobQuery{Words: "by:schedule enabled:yes", Sort: "next", Limit: rowsOfOverview})
 	var invalid *job.InvalidError
 	if errors.As(err, &invalid) {
