@@ -290,7 +290,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Clerk = queues.New(queues.Deps{Store: db, Audit: records, History: deps.History, Bounds: c.ItemBounds, Takers: c.Takers, Logger: log})
 	c.Desk = plans.New(plans.Deps{Store: db, Audit: records, Bounds: c.ItemBounds, Takers: c.Takers, Logger: log})
 	c.Checker = doctor.New(doctor.Deps{
-		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Etcd: c.Membership, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,
+		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Etcd: c.Membership, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights, Queues: c.Clerk,
 		Inventory: deps.Minions, Enrollment: deps.Enrollment, Unreadable: deps.UnreadableSecrets, Past: deps.Past,
 	})
 	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Tokens: c.Authenticator, Logger: log})

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/carillon-cron/carillon/api"
@@ -12,6 +13,7 @@ const mostNamed = 10
 // ailments are findings of one kind: the first ones get a line each.
 type ailments struct {
 	name   string
+	status api.CheckStatus // empty: a failure
 	checks []api.Check
 	more   int
 	hint   string // for those without a line
@@ -24,13 +26,13 @@ func (a *ailments) add(detail, hint string) {
 		a.more++
 		return
 	}
-	a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: detail, Hint: hint})
+	a.checks = append(a.checks, api.Check{Name: a.name, Status: cmp.Or(a.status, api.CheckFail), Detail: detail, Hint: hint})
 }
 
 // all returns the findings, or that there are none.
 func (a *ailments) all(well string) []api.Check {
 	if a.more > 0 {
-		a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: fmt.Sprintf("and %d more", a.more), Hint: a.hint})
+		a.checks = append(a.checks, api.Check{Name: a.name, Status: cmp.Or(a.status, api.CheckFail), Detail: fmt.Sprintf("and %d more", a.more), Hint: a.hint})
 	}
 	if a.hidden > 0 {
 		a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: fmt.Sprintf("%d of jobs that you may not read", a.hidden), Hint: "ask who may"})

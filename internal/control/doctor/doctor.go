@@ -32,6 +32,7 @@ type Deps struct {
 	Access  *access.Authenticator
 	// Rights tells which names callers may be told.
 	Rights *policy.Decider
+	Queues Queues
 	// Inventory is what this node knows of minions, be it a part of them.
 	Inventory minions.Inventory
 	// Enrollment knows who may connect. Nil: connections are plain.
@@ -62,6 +63,7 @@ type Checker struct {
 	updates    *updates.Rollout
 	access     *access.Authenticator
 	rights     *policy.Decider
+	queues     Queues
 	inventory  minions.Inventory
 	enrollment Enrollment
 	unreadable func(*job.Notifier) []string
@@ -72,7 +74,7 @@ type Checker struct {
 func New(deps Deps) *Checker {
 	return &Checker{
 		db: deps.Store, catalog: deps.Catalog, runs: deps.Runs, cluster: deps.Cluster, minions: deps.Minions,
-		enroll: deps.Enroll, etcd: deps.Etcd, updates: deps.Updates, access: deps.Access, rights: deps.Rights, inventory: deps.Inventory, enrollment: deps.Enrollment, unreadable: deps.Unreadable, past: deps.Past,
+		enroll: deps.Enroll, etcd: deps.Etcd, updates: deps.Updates, access: deps.Access, rights: deps.Rights, queues: deps.Queues, inventory: deps.Inventory, enrollment: deps.Enrollment, unreadable: deps.Unreadable, past: deps.Past,
 	}
 }
 
@@ -88,7 +90,7 @@ func (c *Checker) Doctor(ctx context.Context) ([]api.Check, error) {
 		return checks, nil // all else would say the same
 	}
 	for _, look := range []func(context.Context) ([]api.Check, error){
-		c.checkPast, c.checkEtcd, c.checkOwnEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkSignatures, c.checkJobs, c.checkNotifiers, c.checkUpdate,
+		c.checkPast, c.checkEtcd, c.checkOwnEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkSignatures, c.checkJobs, c.checkQueues, c.checkNotifiers, c.checkUpdate,
 	} {
 		found, err := look(ctx)
 		if ctx.Err() != nil {
