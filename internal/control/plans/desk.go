@@ -41,13 +41,13 @@ type Desk struct {
 	bounds func(ctx context.Context, q *job.Queue, items []queue.Item) ([]job.Bounds, error)
 	takers func(ctx context.Context, q *job.Queue) (minions.Takers, error)
 	log    *zap.Logger
-	// sending has an element for each plan that is being read.
-	sending chan struct{}
+	// sending are the places of plans that are being read.
+	sending places
 }
 
 // New returns a Desk.
 func New(deps Deps) *Desk {
-	return &Desk{db: deps.Store, audit: deps.Audit, bounds: deps.Bounds, takers: deps.Takers, log: deps.Logger, sending: make(chan struct{}, maxSending)}
+	return &Desk{db: deps.Store, audit: deps.Audit, bounds: deps.Bounds, takers: deps.Takers, log: deps.Logger}
 }
 
 // object names a plan in the audit and in messages.

@@ -8,7 +8,8 @@
 //     started stays with each task.
 //  2. Each plan that is accepted, each amendment of one, and each order to cancel, is in the audit in the transaction
 //     that writes it.
-//  3. No more than maxSending plans are read at once on a node: more are told to come again.
+//  3. No more than maxSending plans are read at once on a node, and maxSendingOf of one
+//     namespace: more are told to come again.
 //  4. A sender that does not go on loses its place: it is waited for senderGrace in all, and a
 //     second more for each senderRate bytes.
 //

@@ -23,8 +23,6 @@ import (
 )
 
 const (
-	// maxSending is how many plans are read at once.
-	maxSending = 2
 	// touchEvery is how often is said that a plan is still on its way; see plans.StaleAfter.
 	touchEvery = time.Minute
 	// discardWithin bounds how long the remains of a refused plan are removed for: else
@@ -49,12 +47,11 @@ func (d *Desk) SendPlan(ctx context.Context, in Sending, o api.Order) (api.PlanR
 	if err := job.CheckName(in.Namespace); err != nil {
 		return api.PlanReceipt{}, invalid("namespace", err.Error())
 	}
-	select {
-	case d.sending <- struct{}{}:
-	default:
-		return api.PlanReceipt{}, &caller.BusyError{RetryAfter: time.Second, Why: fmt.Sprintf("this node is reading %d plans already", maxSending)}
+	free, err := d.sending.take(in.Namespace)
+	if err != nil {
+		return api.PlanReceipt{}, err
 	}
-	defer func() { <-d.sending }()
+	defer free()
 	uid, err := job.NewUID()
 	if err != nil {
 		return api.PlanReceipt{}, err
