@@ -30,6 +30,8 @@ type admission struct {
 	texts, outputs *budget
 	// draining: the node leaves, and takes no new sessions.
 	draining atomic.Bool
+	// away says why minions are to go to another cluster; nil: never.
+	away func() string
 }
 
 // admit opens a session, or says why not.
@@ -70,6 +72,11 @@ func (a *admission) admit(stream minionStream, hello *agentpb.Hello) (*session, 
 		return nil, err
 	}
 	servers := a.directory.Servers()
+	if a.away != nil {
+		if why := a.away(); why != "" {
+			return nil, status.Errorf(codes.Unavailable, "%s; connect elsewhere", why)
+		}
+	}
 	for {
 		if a.draining.Load() || a.life.ctx.Err() != nil {
 			return nil, status.Error(codes.Unavailable, "the node is leaving; connect elsewhere")

@@ -34,6 +34,8 @@ type balance struct {
 	// The sweeper uses the following alone. over is since when the node has had too many; 0: it has not. looked is when
 	// it looked last.
 	over, looked int64
+	// left is when all were asked last to go to another cluster.
+	left int64
 }
 
 // excess returns how many minions a node should give away, of those it has, when
@@ -108,6 +110,21 @@ func (b *balance) pickIdle(n int) []*channel {
 	all = append(idle, busy...)
 	return all[:min(n, len(all))]
 }
+
+// leave asks all minions to go to another cluster, if this one is not the active one of two.
+func (b *balance) leave(now int64) {
+	if b.admission.away == nil || b.admission.away() == "" || now-b.left < int64(leaveEvery) {
+		return
+	}
+	b.left = now
+	if n := b.sessions.connected.Load(); n > 0 {
+		b.log.Info("asking all minions to go to the other cluster", zap.Int64("minions", int64(n)))
+		b.sendAway(b.channels.all(), nil, leaveEvery/2)
+	}
+}
+
+// leaveEvery is how often minions are asked that do not leave.
+const leaveEvery = time.Second
 
 // sendAway asks minions to connect to other servers, each at a moment of its own
 // within the given time.

@@ -181,6 +181,9 @@ type Deps struct {
 	Now func() time.Time
 	// Seen tells how far this node has seen etcd, for minions. Nil: they are not told.
 	Seen func() (cluster string, epoch, revision int64)
+	// Away says why minions are to go to other servers than this cluster's nodes; empty: they
+	// are not. It must not block. Nil: never.
+	Away func() string
 	// Witness reads the wall clock for peers. It reports false when that is not to be
 	// counted. Nil: it is, always.
 	Witness func() (wall int64, sure bool)

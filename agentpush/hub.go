@@ -96,7 +96,7 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	}
 	sessions.epoch.Store(cfg.SessionBase << 20)
 	h.admission = &admission{
-		base: b, life: h.life, callers: callers, channels: channels, locations: h.inventory.locations,
+		base: b, life: h.life, away: deps.Away, callers: callers, channels: channels, locations: h.inventory.locations,
 		conflicts: &conflicts{base: b, locations: h.inventory.locations, sent: map[job.MinionID]sending{}},
 		sessions:  sessions, health: health, texts: texts.budget, outputs: h.outputs.budget,
 	}

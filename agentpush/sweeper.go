@@ -34,6 +34,7 @@ func (sw *sweeper) run() {
 			now := sw.now().UnixNano()
 			sweeps++
 			sw.once(now, sweeps%quietSweeps == 0)
+			sw.balance.leave(now)
 			if now-sw.balance.looked >= int64(sw.cfg.RebalanceAfter/10) {
 				sw.balance.looked = now
 				sw.balance.check(now)

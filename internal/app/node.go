@@ -44,6 +44,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/recovery"
 	"github.com/carillon-cron/carillon/internal/sealing"
 	"github.com/carillon-cron/carillon/internal/sharing"
+	"github.com/carillon-cron/carillon/internal/standby"
 	"github.com/carillon-cron/carillon/internal/update"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -86,6 +87,7 @@ type Node struct {
 	store   *historyetcd.Store
 	sink    *history.Sink
 	control *control.Control
+	standby *standby.Service
 	updates *update.Controller
 	sites   *sites.Watcher
 	sealer  *chain.Sealer
@@ -299,6 +301,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Signer: n.signs.signer, Signs: n.signs.ready.Load, Revoked: sink.revoked, Texts: newTexts(n.client, n.keys), Shared: n.sharing,
 		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(toPeers)},
 		Now:             func() time.Time { return time.Unix(0, n.time.Now()) }, Witness: n.time.Witness, Seen: n.past.Told,
+		Away: func() string { return standby.Away(n.past.Held()) },
 	}); err != nil {
 		return err
 	}
@@ -361,11 +364,15 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}); err != nil {
 		return err
 	}
-	n.control.SetRecovery(recovery.New(recovery.Deps{
+	recovers := recovery.New(recovery.Deps{
 		Client: n.client, Keys: n.keys, Node: node, Minions: recoveredMinions{n.hub}, History: n.store, Calendars: n.cluster,
 		Now: func() time.Time { return time.Unix(0, n.time.Now()) }, Logger: n.log.Named("recovery"), Audit: n.control.AuditOp,
 		Seen: func() int64 { return n.past.Seen().Epoch },
-	}))
+	})
+	n.control.SetRecovery(recovers)
+	if err := n.openStandby(recovers.Recover, metrics); err != nil {
+		return err
+	}
 	if err = n.control.ReadState(loading); err != nil {
 		return err
 	}
@@ -444,6 +451,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("bootstrap token", n.dropBootstraps)
 	background("sweep", func(ctx context.Context) error { return n.control.Sweep(ctx, func() bool { return n.looksAfter(0) }) })
 	background("sites", n.sites.Run)
+	background("standby", n.standby.Run)
 	background("updates", n.updates.Run)
 	background("audit", n.sealer.Run)
 	background("seal keys", n.seal.Run)

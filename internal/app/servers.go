@@ -23,6 +23,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/httpapi"
 	"github.com/carillon-cron/carillon/internal/httpapi/guarded"
 	"github.com/carillon-cron/carillon/internal/limit"
+	"github.com/carillon-cron/carillon/internal/standby"
 	"github.com/carillon-cron/carillon/internal/webui"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -168,7 +169,7 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	api, err := httpapi.New(httpapi.Config{Hosts: n.hosts(), Limits: httpapi.Limits{
 		Requests: limit.Rate{PerSecond: float64(n.cfg.Limits.RequestsPerSecond), Burst: 2 * n.cfg.Limits.RequestsPerSecond}, Streams: n.cfg.Limits.Streams,
 	}}, httpapi.Deps{
-		Control: control, Rights: decide, Peer: peer, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
+		Control: control, Rights: decide, Peer: peer, Ready: n.engine.Ready, Refuses: func() string { return standby.Refuses(n.past.Held()) }, Gatherer: metrics, Registerer: metrics, Logger: n.log,
 	})
 	if err != nil {
 		return err

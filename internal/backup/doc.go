@@ -22,7 +22,7 @@
 //	    read to its end first.
 //	B4  What lies on a lease is left out: who held it is gone. So are the mark and the hold.
 //	B5  Nothing is put into a prefix that holds anything, but with Replace, and then only
-//	    while no node lives there.
+//	    while no node lives there; or in place of a standby, whose nodes have no shards.
 //	B6  From the first put to the last no node founds a cluster in the prefix, or takes a
 //	    shard: the hold is the first key, the description of the cluster the last.
 //	B7  The epoch of what was restored is above that of the backup, and above that of what

@@ -91,12 +91,7 @@ func writeText(w io.Writer, v any) error {
 func (x *writer) add(r *Record) error {
 	x.end.Keys++
 	x.end.Bytes += int64(len(r.Key) + len(r.Value))
-	x.buf = binary.AppendUvarint(x.buf, uint64(len(r.Key)))
-	x.buf = append(x.buf, r.Key...)
-	x.buf = binary.AppendVarint(x.buf, r.Create)
-	x.buf = binary.AppendVarint(x.buf, r.Mod)
-	x.buf = binary.AppendUvarint(x.buf, uint64(len(r.Value)))
-	x.buf = append(x.buf, r.Value...)
+	x.buf = r.Append(x.buf)
 	if len(x.buf) < chunkBytes {
 		return nil
 	}
@@ -228,7 +223,7 @@ func readChunk(r io.Reader, n uint32, got *Trailer, fn func(*Record) error) erro
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	for len(all) > 0 {
-		rec, rest, ok := cutRecord(all)
+		rec, rest, ok := CutRecord(all)
 		if !ok {
 			return fmt.Errorf("%w: record %d is cut short", ErrDamaged, got.Keys+1)
 		}
@@ -244,7 +239,18 @@ func readChunk(r io.Reader, n uint32, got *Trailer, fn func(*Record) error) erro
 	return nil
 }
 
-func cutRecord(b []byte) (r Record, rest []byte, ok bool) {
+// Append writes the record after b.
+func (r *Record) Append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(r.Key)))
+	b = append(b, r.Key...)
+	b = binary.AppendVarint(b, r.Create)
+	b = binary.AppendVarint(b, r.Mod)
+	b = binary.AppendUvarint(b, uint64(len(r.Value)))
+	return append(b, r.Value...)
+}
+
+// CutRecord reads the record with which b begins; its value is a part of b.
+func CutRecord(b []byte) (r Record, rest []byte, ok bool) {
 	key, b, ok := cutText(b)
 	if !ok {
 		return r, nil, false

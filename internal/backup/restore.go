@@ -27,7 +27,18 @@ type Options struct {
 	// Epoch, unless 0, is the one that begins; it must be above the backup's and that of
 	// what is there.
 	Epoch int64
+	// Hold, unless 0, is the mod revision of the hold under which the cluster stands by: it
+	// is replaced though its nodes live, for they have no shards (B5).
+	Hold int64
+	// Held, unless nil, adds to the hold.
+	Held func(*etcdkv.Hold)
+	// Last is put together with the description of the cluster.
+	Last []clientv3.Op
 }
+
+// Records calls fn, unless it is nil, with each record of a backup, and returns what it is
+// of. It is called several times, and has to give the same each time.
+type Records func(fn func(*Record) error) (Header, Trailer, error)
 
 // Restored tells what was put back.
 type Restored struct {
@@ -46,15 +57,19 @@ const (
 // Restore puts a backup into a prefix, and leaves the cluster held. open opens the file; it
 // is read several times.
 func Restore(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, open func() (io.ReadCloser, error), o Options) (Restored, error) {
-	var out Restored
-	read := func(fn func(*Record) error) (Header, Trailer, error) {
+	return RestoreFrom(ctx, c, keys, func(fn func(*Record) error) (Header, Trailer, error) {
 		f, err := open()
 		if err != nil {
 			return Header{}, Trailer{}, err
 		}
 		defer func() { _ = f.Close() }()
 		return Read(f, fn)
-	}
+	}, o)
+}
+
+// RestoreFrom is Restore of what is not in a file.
+func RestoreFrom(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, read Records, o Options) (Restored, error) {
+	var out Restored
 	tr, err := newTranslation(keys, Header{}, 0)
 	if err != nil {
 		return out, err
@@ -68,7 +83,7 @@ func Restore(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, open fun
 	if err != nil {
 		return out, err
 	}
-	if err := there.refuse(keys, o.Replace); err != nil {
+	if err := there.refuse(keys, o); err != nil {
 		return out, err
 	}
 	least := max(out.Epoch, there.epoch) + 1 // B7
@@ -78,12 +93,15 @@ func Restore(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, open fun
 	if out.NewEpoch < least {
 		return out, fmt.Errorf("epoch %d: it must be %d or more: the backup is of epoch %d, and what is there of %d", out.NewEpoch, least, out.Epoch, there.epoch)
 	}
-	tr.epoch = out.NewEpoch
+	tr.epoch, tr.replaces = out.NewEpoch, there.clusters()
 	hold := etcdkv.Hold{
 		Schema: etcdkv.Schema, State: etcdkv.HoldRestoring, Since: time.Now().UTC(), By: o.By,
 		Epoch: out.NewEpoch, From: out.Epoch, Revision: out.Revision, TakenAt: out.TakenAt,
 	}
-	if err := p.begin(ctx, &hold, there); err != nil {
+	if o.Held != nil {
+		o.Held(&hold)
+	}
+	if err := p.begin(ctx, &hold, there, o.Hold != 0); err != nil {
 		return out, err
 	}
 	for _, now := range []turn{turnFirst, turnLater, turnLast} {
@@ -100,6 +118,7 @@ func Restore(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, open fun
 				return out, err
 			}
 			p.add(keys.Hold(), value) // in one transaction with the description (B6)
+			p.ops = append(p.ops, o.Last...)
 		}
 		if _, _, err := read(func(r *Record) error {
 			if tr.turn(r) != now {
@@ -209,8 +228,13 @@ func (p *put) there(ctx context.Context) (*inTheWay, error) {
 }
 
 // refuse says what is in the way of a restore (B5).
-func (w *inTheWay) refuse(keys etcdkv.Keys, replace bool) error {
-	if w.keys == 0 {
+func (w *inTheWay) refuse(keys etcdkv.Keys, o Options) error {
+	switch {
+	case w.keys == 0:
+		return nil
+	case o.Hold != 0 && w.holdRev != o.Hold:
+		return fmt.Errorf("%w: somebody else has promoted or restored the cluster meanwhile", ErrInTheWay)
+	case o.Hold != 0:
 		return nil
 	}
 	var what []string
@@ -224,14 +248,23 @@ func (w *inTheWay) refuse(keys etcdkv.Keys, replace bool) error {
 	switch {
 	case len(w.nodes) > 0:
 		return fmt.Errorf("%w: under %s there are %s, and live nodes: %v; stop them first, and wait until their leases have ended", ErrInTheWay, keys.Prefix(), strings.Join(what, ", "), w.nodes)
-	case !replace:
+	case !o.Replace:
 		return fmt.Errorf("%w: under %s there are %s; to put the backup in their place, deleting them, add --replace", ErrInTheWay, keys.Prefix(), strings.Join(what, ", "))
 	}
 	return nil
 }
 
+// clusters are those whose nodes may be here.
+func (w *inTheWay) clusters() []string {
+	if w.meta == nil {
+		return nil
+	}
+	return append(slices.Clone(w.meta.Replaces), w.meta.ClusterID)
+}
+
 // begin puts the hold, and deletes what was there. Nobody else may have begun meanwhile.
-func (p *put) begin(ctx context.Context, hold *etcdkv.Hold, w *inTheWay) error {
+// Nodes may live there only if they may by the caller; what says so stays.
+func (p *put) begin(ctx context.Context, hold *etcdkv.Hold, w *inTheWay, live bool) error {
 	value, err := etcdkv.Encode(hold)
 	if err != nil {
 		return err
@@ -241,11 +274,14 @@ func (p *put) begin(ctx context.Context, hold *etcdkv.Hold, w *inTheWay) error {
 	// The hold may not be put and deleted in one transaction, so the rest is deleted
 	// around it.
 	root, end, key := p.keys.Root(), clientv3.GetPrefixRangeEnd(p.keys.Root()), p.keys.Hold()
-	resp, err := p.c.Txn(ctx).If(
-		clientv3.Compare(clientv3.ModRevision(key), "=", w.holdRev),
-		clientv3.Compare(clientv3.CreateRevision(p.keys.Members()), "=", 0).WithPrefix(),
-	).Then(
-		clientv3.OpDelete(root, clientv3.WithRange(key)), clientv3.OpDelete(key+"\x00", clientv3.WithRange(end)), clientv3.OpPut(key, value),
+	members := p.keys.Members()
+	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", w.holdRev)}
+	if !live {
+		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(members), "=", 0).WithPrefix())
+	}
+	resp, err := p.c.Txn(ctx).If(cmps...).Then(
+		clientv3.OpDelete(root, clientv3.WithRange(key)), clientv3.OpDelete(key+"\x00", clientv3.WithRange(members)),
+		clientv3.OpDelete(clientv3.GetPrefixRangeEnd(members), clientv3.WithRange(end)), clientv3.OpPut(key, value),
 	).Commit()
 	if err != nil {
 		return fmt.Errorf("write to etcd: %w", err)

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -13,6 +14,8 @@ type translation struct {
 	keys  etcdkv.Keys
 	head  Header
 	epoch int64
+	// replaces are the clusters whose nodes become this one's.
+	replaces []string
 	// known is, by shard, up to which revision its jobs were known to the last commit.
 	known map[job.ShardID]int64
 	// now is the revision at which all known jobs had been put; 0: not yet.
@@ -79,6 +82,11 @@ func (t *translation) put(r *Record) (key, value string, err error) {
 			return "", "", err
 		}
 		meta.Epoch = t.epoch
+		for _, id := range t.replaces {
+			if id != meta.ClusterID && !slices.Contains(meta.Replaces, id) {
+				meta.Replaces = append(meta.Replaces, id)
+			}
+		}
 		value, err = etcdkv.MergeUnknown(r.Value, &meta)
 		return key, value, err
 	}

@@ -180,6 +180,7 @@ type Control struct {
 	*starts.Starter
 	*sweep.Sweeper
 	*updates.Rollout
+	Standing
 	roles    *policy.View
 	rights   *policy.Decider
 	records  *audit.Log
@@ -223,7 +224,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	db := store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout}, store.Deps{Client: deps.Client, Seal: deps.Seal, Now: deps.Now, Logger: log})
 	records := audit.New(db, log)
 
-	c := &Control{cfg: cfg, db: db, records: records}
+	c := &Control{cfg: cfg, db: db, records: records, Standing: nowhere{}}
 	c.Granter = roles.New(roles.Deps{
 		Store: db, Audit: records, Logger: log,
 		Holds: func(ctx context.Context, by *rights.Policy, role rights.Role, namespaces []string) error {

@@ -42,7 +42,9 @@ type Permission struct {
 
 // Permissions are all that nodes need. A job that watches a key outside of them needs
 // to read that as well.
-func (k Keys) Permissions() []Permission { return []Permission{{"readwrite", k.root}} }
+func (k Keys) Permissions() []Permission {
+	return []Permission{{"readwrite", k.root}, {"readwrite", k.mirror()}}
+}
 
 // Meta is the key of the cluster's description.
 func (k Keys) Meta() string { return k.root + "meta" }

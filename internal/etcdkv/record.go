@@ -20,6 +20,9 @@ type Meta struct {
 	// LabelsGranted: targets go by granted labels. Not set: the cluster is of a
 	// release in which minions chose their labels.
 	LabelsGranted bool `json:"labelsGranted,omitempty"`
+	// Replaces are the clusters that were under this prefix before, and whose nodes are
+	// this one's now.
+	Replaces []string `json:"replaces,omitempty"`
 }
 
 // Owner is the value of a shard's owner key. Only a grant writes that key: its

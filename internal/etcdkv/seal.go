@@ -61,6 +61,7 @@ func (k Keys) Secrets() []Secret {
 		{k.HookSecrets(), false, "secret", "secrets of webhooks"},
 		{k.PlanSecrets(), false, "secret", "secrets of callbacks of plans"},
 		{k.Bootstrap(), true, "hash", "the bootstrap token"},
+		{k.Following(), true, "token", "the token by which the active cluster is followed"},
 	}
 }
 

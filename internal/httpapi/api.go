@@ -32,6 +32,7 @@ type Control interface {
 	Notifiers
 	Cluster
 	EtcdMembers
+	Standing
 	Minions
 	Enrollment
 	Callers
@@ -88,6 +89,9 @@ type Deps struct {
 	Rights Deciding
 	// Ready returns why the node is not ready; empty: it is. Nil: always ready.
 	Ready func() []string
+	// Refuses says why definitions are not changed and nothing is started by this cluster;
+	// empty: they are. Nil: they are, always.
+	Refuses func() string
 	// Gatherer is what /metrics shows. Nil: there is no /metrics.
 	Gatherer prometheus.Gatherer
 	// Registerer takes the API's own metrics. Nil: they are not shown.
@@ -104,6 +108,7 @@ type API struct {
 	peer     func(*http.Request) (caller.Caller, bool)
 	rights   Deciding
 	ready    func() []string
+	refuses  func() string
 	gatherer prometheus.Gatherer
 	log      *zap.Logger
 	metrics  *metrics
@@ -138,6 +143,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if deps.Ready == nil {
 		deps.Ready = func() []string { return nil }
 	}
+	if deps.Refuses == nil {
+		deps.Refuses = func() string { return "" }
+	}
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
 	}
@@ -146,7 +154,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	a := &API{
-		cfg: cfg, control: deps.Control, peer: deps.Peer, rights: deps.Rights, ready: deps.Ready, gatherer: deps.Gatherer,
+		cfg: cfg, control: deps.Control, peer: deps.Peer, rights: deps.Rights, ready: deps.Ready, refuses: deps.Refuses, gatherer: deps.Gatherer,
 		log: deps.Logger.Named("http"), metrics: m,
 	}
 	a.guard = httpguard.New(httpguard.Config{Names: cfg.Hosts, Flag: "--api-host", Deny: func(w http.ResponseWriter, status int, text string) {
@@ -166,7 +174,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.Serv
 // Register adds the API's routes to a mux, each behind what it wants of its callers: /v1/, /livez, /readyz, /metrics and
 // /openapi.json. Wrap mux with Middleware.
 func (a *API) Register(plain *http.ServeMux) error {
-	mux := &routes{ServeMux: plain, rights: a.rights, rows: routeRights()}
+	mux := &routes{ServeMux: plain, rights: a.rights, refuses: a.refuses, rows: routeRights()}
 	doc := huma.NewAPI(humaConfig(a.control.Version().Version), humago.NewAdapter(mux, ""))
 	a.jobRoutes(doc)
 	a.groupRoutes(doc)
@@ -175,6 +183,7 @@ func (a *API) Register(plain *http.ServeMux) error {
 	a.clusterRoutes(doc)
 	a.operatorRoutes(doc)
 	a.etcdRoutes(doc)
+	a.standbyRoutes(doc, mux)
 	a.fireRoutes(doc)
 	a.hookRoutes(doc)
 	a.calendarRoutes(doc)

@@ -68,7 +68,7 @@ func counted(r *http.Request) string {
 // goesOn reports whether the answer to a request may go on for as long as its client
 // likes.
 func goesOn(r *http.Request) bool {
-	if r.URL.Path == eventsPath {
+	if r.URL.Path == eventsPath || r.URL.Path == mirrorPath {
 		return true
 	}
 	run, ok := strings.CutPrefix(r.URL.Path, "/v1/runs/")

@@ -191,6 +191,38 @@ func (f *fakeControl) Backup(_ context.Context, w io.Writer) error {
 	return err
 }
 
+func (f *fakeControl) Standby(context.Context) (api.Standby, error) {
+	return api.Standby{Role: api.RoleAlone, Epoch: 2}, f.note("standby")
+}
+
+func (f *fakeControl) FollowActive(_ context.Context, req api.FollowRequest) (api.Followed, error) {
+	return api.Followed{From: req.From, Epoch: 2}, f.note(fmt.Sprintf("follow %s by %q shows %q dry %v replace %v for %s", req.From, req.CA, req.Token, req.DryRun, req.Replace, req.Reason))
+}
+
+func (f *fakeControl) StopFollowing(_ context.Context, o api.Order) error {
+	return f.note("stop following " + o.Reason)
+}
+
+func (f *fakeControl) PromoteCluster(_ context.Context, req api.PromoteRequest) (api.Promotion, error) {
+	return api.Promotion{Epoch: 3}, f.note(fmt.Sprintf("promote cluster dry %v planned %v lost %s accept after %s for %s", req.DryRun, req.Planned, req.LostAt.UTC().Format(time.RFC3339), req.AcceptAfter, req.Reason))
+}
+
+func (f *fakeControl) Mirror(_ context.Context, req api.MirrorRequest, w io.Writer) error {
+	if err := f.note(fmt.Sprintf("mirror %s %d %d", req.Cluster, req.Epoch, req.After)); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "h")
+	return err
+}
+
+func (f *fakeControl) HandOver(_ context.Context, o api.Order) (api.HandedOver, error) {
+	return api.HandedOver{ID: "x", Epoch: 2}, f.note("hand over " + o.Reason)
+}
+
+func (f *fakeControl) Overtaken(_ context.Context, req api.OvertakenRequest) (api.Standby, error) {
+	return api.Standby{Role: api.RoleOvertaken}, f.note(fmt.Sprintf("overtaken %s %d %d %s", req.Cluster, req.Epoch, req.Revision, req.Site))
+}
+
 func (f *fakeControl) Recover(_ context.Context, req api.RecoverRequest) (api.Recovery, error) {
 	f.note(fmt.Sprintf("recover dry %v unknown %v lost %s adopt %v by %s for %s", req.DryRun, req.AcceptUnknown, req.LostAt.UTC().Format(time.RFC3339), req.Adopt, req.By, req.Reason))
 	return api.Recovery{Epoch: 2, Ran: 3, Done: true}, f.err

@@ -219,6 +219,13 @@ func routeRights() map[string]Right {
 		"GET /v1/audit/verify":            {rights.Audit, rights.Cluster, AtCluster},
 		"POST /v1/recover":                {rights.Grant, rights.Cluster, AtCluster},
 		"POST /v1/backup":                 {rights.Grant, rights.Cluster, AtCluster}, // it has everything
+		"GET /v1/standby":                 {rights.Read, rights.Cluster, AtCluster},
+		"POST /v1/standby":                {rights.Grant, rights.Cluster, AtCluster},
+		"POST /v1/standby/stop":           {rights.Grant, rights.Cluster, AtCluster},
+		"POST /v1/promote":                {rights.Grant, rights.Cluster, AtCluster},
+		"POST /v1/hand-over":              {rights.Grant, rights.Cluster, AtCluster},
+		"POST /v1/overtaken":              {rights.Grant, rights.Cluster, AtCluster},
+		"POST /v1/mirror":                 {rights.Grant, rights.Cluster, AtCluster}, // it has everything
 		"GET /v1/doctor":                  {rights.Read, rights.Cluster, AtCluster},
 		"GET /metrics":                    {rights.Read, rights.Cluster, AtRoute},
 
@@ -270,6 +277,7 @@ type routes struct {
 	*http.ServeMux
 
 	rights  Deciding
+	refuses func() string
 	rows    map[string]Right
 	without []string // routes for which there is no row
 }
@@ -282,7 +290,35 @@ func (m *routes) HandleFunc(pattern string, handler func(http.ResponseWriter, *h
 		return
 	}
 	delete(m.rows, pattern)
+	if !strings.HasPrefix(pattern, http.MethodGet+" ") && ofActive(row) {
+		handler = m.active(handler)
+	}
 	m.ServeMux.HandleFunc(pattern, m.behind(row, handler))
+}
+
+// ofActive reports whether what a route changes is for the active cluster to change: a
+// standby has it from there.
+func ofActive(r Right) bool {
+	switch r.Kind {
+	case rights.Cluster, rights.Nodes, rights.Shards, rights.Tokens, "":
+		return false
+	default:
+		return true
+	}
+}
+
+// active returns a handler that answers as long as this cluster is not a standby of another
+// one.
+func (m *routes) active(handler http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if m.refuses != nil {
+			if why := m.refuses(); why != "" {
+				writeProblem(w, problem(http.StatusConflict, why))
+				return
+			}
+		}
+		handler(w, r)
+	}
 }
 
 // check returns an error if a route has no row, or a row no route.

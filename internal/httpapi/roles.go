@@ -103,6 +103,18 @@ type Cluster interface {
 	Recover(ctx context.Context, req api.RecoverRequest) (api.Recovery, error)
 }
 
+// Standing tells what the cluster is to another one, and changes that.
+type Standing interface {
+	Standby(ctx context.Context) (api.Standby, error)
+	FollowActive(ctx context.Context, req api.FollowRequest) (api.Followed, error)
+	StopFollowing(ctx context.Context, o api.Order) error
+	PromoteCluster(ctx context.Context, req api.PromoteRequest) (api.Promotion, error)
+	// Mirror writes all that etcd holds, and what changes, until ctx ends.
+	Mirror(ctx context.Context, req api.MirrorRequest, w io.Writer) error
+	HandOver(ctx context.Context, o api.Order) (api.HandedOver, error)
+	Overtaken(ctx context.Context, req api.OvertakenRequest) (api.Standby, error)
+}
+
 // Minions shows minions and what is on its way to them, and labels them.
 type Minions interface {
 	Minions(ctx context.Context) ([]api.Minion, error)

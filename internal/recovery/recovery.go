@@ -171,7 +171,21 @@ func (w *work) read(ctx context.Context) error {
 	if w.hold, err = etcdkv.Decode[etcdkv.Hold](w.Keys.Hold(), kv); err != nil {
 		return err
 	}
-	if w.holdRev = rev; w.hold.State != etcdkv.HoldRestored {
+	w.holdRev = rev
+	switch w.hold.State {
+	case etcdkv.HoldRestored:
+	case etcdkv.HoldHandedOver:
+		if err := w.takeBack(ctx); err != nil {
+			return err
+		}
+	case etcdkv.HoldStandby:
+		return fmt.Errorf("the cluster is a standby of %s: have it take over with `carillon promote`: %w", w.hold.Site, job.ErrConflict)
+	case etcdkv.HoldOvertaken:
+		return fmt.Errorf("the cluster was overtaken by epoch %d of %s, which goes on: make it the standby of that one with `carillon demote`: %w", w.hold.Epoch, w.hold.Site, job.ErrConflict)
+	case etcdkv.HoldRestoring:
+		if w.hold.Then != nil {
+			return fmt.Errorf("the promotion is not complete: begin it again with `carillon promote`: %w", job.ErrConflict)
+		}
 		return fmt.Errorf("the restore is not complete: begin it again with `carillon restore --replace`: %w", job.ErrConflict)
 	}
 	w.out.Epoch, w.out.TakenAt, w.out.LostAt = w.hold.Epoch, w.hold.TakenAt, w.hold.Since

@@ -85,12 +85,12 @@ func (w *work) record(fire job.FireID) job.Run {
 // asTold is the record of a fire as its minions know it.
 func (w *work) asTold(fire job.FireID, minions map[job.MinionID]told) job.Run {
 	r := w.record(fire)
-	r.State, r.Reason = job.StateSucceeded, "etcd was restored from a backup of before: this is what its minions remember"
+	r.State, r.Reason = job.StateSucceeded, w.hold.Cause()+": this is what its minions remember"
 	for _, m := range slices.Sorted(maps.Keys(minions)) {
 		t := minions[m]
 		task := job.Task{Minion: m, Attempt: t.attempt, State: t.state}
 		if t.state == "" {
-			task.State, task.Reason = job.StateIndeterminate, "it went on when etcd was restored"
+			task.State, task.Reason = job.StateIndeterminate, "it went on when the cluster was restored or promoted"
 		}
 		if t.endedAt != 0 {
 			task.EndedAt = time.Unix(0, t.endedAt).UTC()
@@ -117,7 +117,7 @@ func (w *work) doubtReason() string {
 		}
 		names = append(names, string(m.Minion))
 	}
-	return "etcd was restored from a backup of before, and minions that may have run it did not answer: " + strings.Join(names, ", ")
+	return w.hold.Cause() + ", and minions that may have run it did not answer: " + strings.Join(names, ", ")
 }
 
 // writeShard puts the fires that were found into slots, and says up to where the owner has
@@ -164,6 +164,21 @@ func (w *work) writeShard(ctx context.Context, id job.ShardID, s *shard) error {
 			return nil
 		}
 	}
+}
+
+// takeBack has a cluster that had handed over be held as after a restore: its minions come
+// back to it then.
+func (w *work) takeBack(ctx context.Context) error {
+	if w.req.DryRun {
+		return nil
+	}
+	w.hold.State = etcdkv.HoldRestored
+	value, err := etcdkv.Encode(&w.hold)
+	if err != nil {
+		return err
+	}
+	w.holdRev, err = w.commit(ctx, []clientv3.Op{clientv3.OpPut(w.Keys.Hold(), value)})
+	return err
 }
 
 // commit writes if the hold is as it was read (R1).

@@ -275,7 +275,7 @@ func (g *Guard) look(ctx context.Context, byWrite bool) (*found, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.Cluster, f.Epoch = meta.ClusterID, meta.Epoch
+		f.Cluster, f.Epoch, f.replaces = meta.ClusterID, meta.Epoch, meta.Replaces
 	}
 	if kvs := resp.Responses[1].GetResponseRange().GetKvs(); len(kvs) > 0 {
 		f.Mark = kvs[0].ModRevision

@@ -522,6 +522,28 @@ func (b *behind) SetAccess(context.Context, access.State, api.Order) (api.Access
 
 func (b *behind) Backup(context.Context, io.Writer) error { return errReached }
 
+func (b *behind) Standby(context.Context) (api.Standby, error) { return api.Standby{}, errReached }
+
+func (b *behind) FollowActive(context.Context, api.FollowRequest) (api.Followed, error) {
+	return api.Followed{}, errReached
+}
+
+func (b *behind) StopFollowing(context.Context, api.Order) error { return errReached }
+
+func (b *behind) PromoteCluster(context.Context, api.PromoteRequest) (api.Promotion, error) {
+	return api.Promotion{}, errReached
+}
+
+func (b *behind) Mirror(context.Context, api.MirrorRequest, io.Writer) error { return errReached }
+
+func (b *behind) HandOver(context.Context, api.Order) (api.HandedOver, error) {
+	return api.HandedOver{}, errReached
+}
+
+func (b *behind) Overtaken(context.Context, api.OvertakenRequest) (api.Standby, error) {
+	return api.Standby{}, errReached
+}
+
 func (b *behind) Recover(context.Context, api.RecoverRequest) (api.Recovery, error) {
 	return api.Recovery{}, errReached
 }

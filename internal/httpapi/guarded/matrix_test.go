@@ -152,8 +152,12 @@ func request(r httpapi.Route, ns string) (path, body string) {
 		body = `{"session":"s"}`
 	case p == "POST /v1/minion-tokens", p == "POST /v1/node-tokens", strings.HasSuffix(p, "/labels"):
 		body = `{}`
-	case p == "POST /v1/recover":
+	case p == "POST /v1/recover", p == "POST /v1/promote":
 		body = `{"dryRun":true}`
+	case p == "POST /v1/standby":
+		body = `{"from":"x","dryRun":true}`
+	case p == "POST /v1/overtaken":
+		body = `{"cluster":"x","epoch":2}`
 	case p == "PUT /v1/auth/state":
 		body = `{"state":"closed"}`
 	case p == "POST /v1/auth/bootstrap":
