@@ -118,7 +118,7 @@ func (b *balance) leave(now int64) {
 	}
 	b.left = now
 	if n := b.sessions.connected.Load(); n > 0 {
-		b.log.Info("asking all minions to go to the other cluster", zap.Int64("minions", int64(n)))
+		b.log.Info("asking all minions to go to the other cluster", zap.Int64("minions", n))
 		b.sendAway(b.channels.all(), nil, leaveEvery/2)
 	}
 }

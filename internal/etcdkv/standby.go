@@ -12,6 +12,8 @@ type Following struct {
 	Schema int `json:"schema"`
 	// From is the address of the active cluster's API.
 	From string `json:"from"`
+	// Cluster is the id of that one.
+	Cluster string `json:"cluster"`
 	// CA holds the certificates of the authorities, as PEM, of which one made the
 	// certificate of From. Empty: those that the nodes' hosts trust.
 	CA    string    `json:"ca,omitempty"`

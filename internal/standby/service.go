@@ -229,7 +229,7 @@ func (s *Service) FollowActive(ctx context.Context, req api.FollowRequest) (api.
 	if err != nil {
 		return out, err
 	}
-	out.Cluster, out.Epoch = head.Cluster, head.Epoch
+	out.Cluster, out.Epoch, f.Cluster = head.Cluster, head.Epoch, head.Cluster
 	if err := s.lost(ctx, h, &out); err != nil {
 		return out, err
 	}
@@ -305,11 +305,7 @@ func (s *Service) StopFollowing(ctx context.Context, o api.Order) error {
 	if err != nil {
 		return err
 	}
-	cur, _, err := readCursor(ctx, s.deps.Client, s.cfg.Keys)
-	if err != nil {
-		return err
-	}
-	if cur.Cluster == meta.ClusterID || cur.Cluster == "" && h.From > 1 {
+	if f == nil || f.Cluster == meta.ClusterID {
 		return fmt.Errorf("this cluster was the active one before %s was: what it has of its own is older, and jobs would run twice; carillon promote has it take over: %w", h.Site, job.ErrConflict)
 	}
 	op, err := s.deps.Audit(ctx, "cluster.stop-following", h.Site, o)
