@@ -105,8 +105,14 @@ func TestGeneratedRequests(t *testing.T) {
 	}
 }
 
-// recoverID is the operation that may begin another epoch.
-const recoverID = "recover"
+// tamed are bodies for operations that would have the node stop, or ask others: adopting
+// has it open anew, at another port, what has handed over plans nothing, and a cluster that
+// is to be followed is dialled.
+var tamed = map[string]string{
+	"recover":       `{"dryRun": true}`,
+	"hand-over":     `{"unknown": true}`,
+	"follow-active": `{"from": "http://127.0.0.1:1", "dryRun": true}`,
+}
 
 // generator makes requests, and looks at their answers.
 type generator struct {
@@ -131,12 +137,12 @@ func (g *generator) one(t *testing.T, i int64) {
 	if req == nil {
 		return // it cannot be sent
 	}
-	if op.OperationID == recoverID && req.Body != nil { // adopting has the node open anew, at another port
-		const dry = `{"dryRun": true}`
-		req.Body, req.ContentLength, req.GetBody = io.NopCloser(strings.NewReader(dry)), int64(len(dry)), nil
+	if text, ok := tamed[op.OperationID]; ok && req.Body != nil {
+		req.Body, req.ContentLength, req.GetBody = io.NopCloser(strings.NewReader(text)), int64(len(text)), nil
+		req.Header.Set("Content-Type", "application/json")
 	}
 	sent := fmt.Sprintf("request %d (seed %d): %s %s", i, *requestSeed, req.Method, req.URL)
-	endless := op.OperationID == "watch-events" || op.OperationID == "get-output" || op.OperationID == "follow-results"
+	endless := op.OperationID == "watch-events" || op.OperationID == "get-output" || op.OperationID == "follow-results" || op.OperationID == "mirror"
 	if endless {
 		defer time.AfterFunc(2*time.Second, cancel).Stop() // an answer that has begun may go on
 	}
