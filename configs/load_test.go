@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -295,5 +296,16 @@ func TestHelpShowsNoEmptyDefault(t *testing.T) {
 	SchedulerFlags(fs)
 	if text := fs.FlagUsages(); strings.Contains(text, "default []") || strings.Contains(text, "default )") {
 		t.Errorf("in the help:\n%s", text)
+	}
+}
+
+// The first words in backquotes of a usage stand for the value in the help.
+func TestUsagesQuotePlaceholders(t *testing.T) {
+	t.Parallel()
+	placeholder := regexp.MustCompile("^[^`]*(`[]A-Z0-9:=/[.-]+`)?[^`]*$")
+	for _, s := range schedulerSettings() {
+		if !placeholder.MatchString(s.usage) {
+			t.Errorf("--%s: %s: the first words in backquotes are to be a placeholder, such as `NAME`, and the only ones", s.flag, s.usage)
+		}
 	}
 }
