@@ -60,7 +60,7 @@ func run() int {
 
 // openEtcd reaches etcd without a node.
 func openEtcd(ctx context.Context, a cli.EtcdAccess) (*clientv3.Client, func(), error) {
-	return app.OpenEtcd(ctx, a.DataDir, configs.Etcd{
+	return app.OpenEtcd(ctx, app.Directory{Path: a.DataDir, Copied: a.Copied}, configs.Etcd{
 		Endpoints: a.Endpoints, Prefix: a.Prefix, CA: a.CA, Cert: a.Cert, Key: a.Key, User: a.User, PasswordFile: a.PasswordFile,
 	})
 }

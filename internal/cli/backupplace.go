@@ -97,6 +97,7 @@ func (t *taking) take(ctx context.Context, bv backupVerbs) (backup.Kept, backup.
 	if !t.etcd.given() {
 		return backup.Create(ctx, backup.FromStream(bv.client.Cluster.Backup), wish)
 	}
+	t.etcd.Copied = true
 	c, done, err := bv.opts.OpenEtcd(ctx, t.etcd)
 	if err != nil {
 		return backup.Kept{}, backup.Trailer{}, err

@@ -15,7 +15,9 @@ type EtcdAccess struct {
 	Prefix    string
 	// DataDir is that of a node with an embedded etcd, which is stopped: its etcd runs
 	// inside this process then. Empty: Endpoints.
-	DataDir            string
+	DataDir string
+	// Copied: it is only read, so that it may be of a member of several; a copy runs then.
+	Copied             bool
 	CA, Cert, Key      string
 	User, PasswordFile string
 }

@@ -472,7 +472,7 @@ func (k *Keeper) begin(self roster.Member, s *standing) error {
 func (k *Keeper) start(initial string) error {
 	server, err := start(k.etcdDir(), string(k.cfg.Node), &netPlace{
 		Addresses: k.cfg.At, cert: k.files.Cert(), key: k.files.Key(), ca: k.files.CA(), initial: initial, door: &door{}, pace: k.cfg.Pace,
-	}, k.log)
+	}, false, k.log)
 	if err != nil {
 		return err
 	}

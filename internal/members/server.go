@@ -30,6 +30,9 @@ const (
 // SocketName is the name of the socket in etcd's directory.
 const SocketName = "client.sock"
 
+// memberName is where etcd keeps its data in its directory.
+const memberName = "member"
+
 // Server is an etcd inside this process. This process, and root, reach it over a
 // Unix socket in its directory, which no other account can get into. Alone it listens
 // nowhere else; as a member of a cluster it has a port for its peers and one for the
@@ -44,7 +47,22 @@ type Server struct {
 
 // Alone starts an etcd of one member that nobody but this process and root reaches.
 func Alone(dir string, log *zap.Logger) (*Server, error) {
-	s, err := start(dir, "embedded", nil, log)
+	return alone(dir, false, log)
+}
+
+// AloneFrom starts an etcd of one member, in an empty directory, from a copy of the data
+// of a member of several, which does not run. What is in dataDir stays as it is.
+func AloneFrom(dataDir, dir string, log *zap.Logger) (*Server, error) {
+	from := filepath.Join(dataDir, etcdName, memberName)
+	if err := os.CopyFS(filepath.Join(dir, memberName), os.DirFS(from)); err != nil {
+		return nil, fmt.Errorf("copy of %s: %w", from, err)
+	}
+	return alone(dir, true, log)
+}
+
+// alone starts an etcd of one member, anew: of data that is of a member of several.
+func alone(dir string, anew bool, log *zap.Logger) (*Server, error) {
+	s, err := start(dir, "embedded", nil, anew, log)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +88,7 @@ type netPlace struct {
 
 // start starts an etcd. It does not wait until the etcd serves: a member does so only
 // once a majority of the members is there.
-func start(dir, name string, at *netPlace, log *zap.Logger) (_ *Server, err error) {
+func start(dir, name string, at *netPlace, anew bool, log *zap.Logger) (_ *Server, err error) {
 	if err := datadir.Make(dir, datadir.Private, log); err != nil {
 		return nil, fmt.Errorf("embedded etcd: %w", err)
 	}
@@ -86,7 +104,7 @@ func start(dir, name string, at *netPlace, log *zap.Logger) (_ *Server, err erro
 	listen := url.URL{Scheme: "unix", Path: place.path}
 	nowhere := url.URL{Scheme: "http", Host: "127.0.0.1:0"} // a member must have an address
 	cfg := embed.NewConfig()
-	cfg.Name, cfg.Dir = name, dir
+	cfg.Name, cfg.Dir, cfg.ForceNewCluster = name, dir, anew
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{listen}, []url.URL{listen}
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = nil, []url.URL{nowhere}
 	// Alone, a member elects itself; short timeouts start it sooner and allow
@@ -208,7 +226,7 @@ func (s *Server) Stop() {
 // hasData reports whether there is a log of a member in a directory of etcd: it has
 // been started once.
 func hasData(dir string) (bool, error) {
-	names, err := filepath.Glob(filepath.Join(escaped(dir), "member", "wal", "*.wal"))
+	names, err := filepath.Glob(filepath.Join(escaped(dir), memberName, "wal", "*.wal"))
 	if err != nil {
 		return false, fmt.Errorf("etcd's directory: %w", err)
 	}
