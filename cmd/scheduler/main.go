@@ -82,6 +82,9 @@ func run(ctx context.Context, args []string) int {
 		return 0
 	}
 	if err := serve(ctx, cfg, app.Build{Version: version, Commit: commit, Watchdog: true, Now: wallClock(context.Background())}, log); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) { // it was told to end while it waited
+			return 0
+		}
 		fmt.Fprintln(os.Stderr, "scheduler:", err)
 		return 1
 	}

@@ -219,6 +219,12 @@ func (s *Server) readmit() {
 // Stop ends the etcd. One that leads hands that over by itself.
 func (s *Server) Stop() {
 	s.turnAway()
+	select {
+	case <-s.etcd.Server.ReadyNotify():
+	default:
+		// It waits for a majority, and Close for what begins only once it serves.
+		s.etcd.Server.HardStop()
+	}
 	s.etcd.Close()
 	s.at.close()
 }

@@ -170,3 +170,35 @@ func TestEmbeddedEtcdTakesOverWhatListenedOnPorts(t *testing.T) {
 	defer e.Stop()
 	speak(t, e.Endpoint, isThere)
 }
+
+// A member that waits for a majority ends when it is told to.
+func TestMemberWithoutMajorityStops(t *testing.T) {
+	dir := etcdDirs(t)["short"]
+	e, err := Alone(dir, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	speak(t, e.Endpoint, func(ctx context.Context, c *clientv3.Client) error {
+		_, err := c.MemberAdd(ctx, []string{"http://127.0.0.1:1"}) // it never starts
+		return err
+	})
+	e.Stop()
+	if e, err = start(dir, "embedded", nil, false, zap.NewNop()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := e.Ready(ctx); err == nil {
+		t.Fatal("one of two members serves")
+	}
+	stopped := make(chan struct{})
+	go func() {
+		e.Stop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(time.Minute):
+		t.Fatal("it has not stopped after a minute")
+	}
+}
