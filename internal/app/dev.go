@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-cron/carillon/configs"
@@ -158,37 +159,24 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout, stderr io.Writ
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	node, err := Open(ctx, cfg, build, log)
-	if err != nil {
-		return err
-	}
-	if !o.noExamples {
-		if err := node.loadExamples(ctx); err != nil {
-			node.Close()
-			return err
-		}
-	}
-	// The minion joins by a token, like any other, once the node is there.
-	token, err := node.registrar.CreateToken(ctx, registrar.TokenSpec{By: "carillon dev", Labels: devLabels()})
-	if err != nil {
-		node.Close()
-		return err
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
+	// Nodes that are members already start at once: the first one waits for a majority.
+	further := &furtherNodes{o: o, nodes: nodes, up: make(chan *Node, 1), stdout: stdout, stderr: stderr}
+	g.Go(func() error { return further.run(ctx) })
+	node, token, err := openDev(ctx, o, cfg, build, log, further)
+	if err != nil {
+		cancel()
+		return errors.Join(err, g.Wait())
+	}
 	ready := make(chan struct{})
 	g.Go(func() error {
 		return node.Run(ctx, func() {
 			announce(stdout, node, o)
+			further.up <- node
 			close(ready)
 		})
-	})
-	g.Go(func() error {
-		select {
-		case <-ready:
-			return runFurther(ctx, node, o, nodes, stdout, stderr)
-		case <-ctx.Done():
-			return nil
-		}
 	})
 	g.Go(func() error {
 		select {
@@ -203,13 +191,36 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout, stderr io.Writ
 		for i := 1; i < len(nodes); i++ { // it goes to another node when its own is killed
 			cfg.Worker.Servers = append(cfg.Worker.Servers, nodes[i].Peers)
 		}
-		cfg.Token = token.Text()
+		cfg.Token = token
 		if err := minion.Run(ctx, cfg, log); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("minion: %w", err)
 		}
 		return nil
 	})
 	return g.Wait()
+}
+
+// openDev opens the node of `carillon dev`, with the example jobs, and a token for its
+// minion, which joins like any other once the node is there.
+func openDev(ctx context.Context, o *devOptions, cfg configs.Scheduler, build Build, log *zap.Logger, further *furtherNodes) (*Node, string, error) {
+	opened := further.tellWait(ctx)
+	node, err := Open(ctx, cfg, build, log)
+	opened()
+	if err != nil {
+		return nil, "", err
+	}
+	if !o.noExamples {
+		if err := node.loadExamples(ctx); err != nil {
+			node.Close()
+			return nil, "", err
+		}
+	}
+	token, err := node.registrar.CreateToken(ctx, registrar.TokenSpec{By: "carillon dev", Labels: devLabels()})
+	if err != nil {
+		node.Close()
+		return nil, "", err
+	}
+	return node, token.Text(), nil
 }
 
 // announce tells where the page is, and how it is asked by others.

@@ -19,6 +19,7 @@ import (
 	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/backoff"
+	"github.com/carillon-cron/carillon/internal/members"
 )
 
 // maxDevNodes is how many nodes `carillon dev` starts at most.
@@ -123,35 +124,85 @@ const (
 	devTokenTTL = 10 * time.Minute
 )
 
-// runFurther runs the further nodes, each in a process of its own, until ctx ends. One
-// that ends is started again.
-func runFurther(ctx context.Context, first *Node, o *devOptions, nodes []devNode, stdout, stderr io.Writer) error {
+// furtherNodes are the nodes of `carillon dev` besides the first one.
+type furtherNodes struct {
+	o     *devOptions
+	nodes []devNode // with the first one
+	// up gives the first node once it serves: nodes that are new join it.
+	up             chan *Node
+	stdout, stderr io.Writer
+}
+
+// devWaitTold is how long the first node waits for the others before that is told.
+const devWaitTold = 3 * time.Second
+
+// tellWait tells for how many nodes the first one waits, unless stop is called soon.
+func (f *furtherNodes) tellWait(ctx context.Context) (stop func()) {
+	ctx, stop = context.WithCancel(ctx)
+	if len(f.nodes) < 2 {
+		return stop
+	}
+	go func() {
+		if backoff.Sleep(ctx, devWaitTold) {
+			_, _ = fmt.Fprintf(f.stdout, "Waiting for %d of %d members: a majority of the nodes has to run.\n", len(f.nodes)/2+1, len(f.nodes))
+		}
+	}()
+	return stop
+}
+
+// run runs the further nodes, each in a process of its own, until ctx ends. One that
+// ends is started again.
+func (f *furtherNodes) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for i := range nodes {
-		if nodes[i].Join == "" {
+	first, got := (*Node)(nil), make(chan struct{})
+	g.Go(func() error {
+		select {
+		case first = <-f.up:
+			close(got)
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	for i := range f.nodes {
+		if f.nodes[i].Join == "" {
 			continue
 		}
 		g.Go(func() error {
 			for ctx.Err() == nil {
-				d := nodes[i]
-				d.Join = first.PeerAddr()
-				token, err := first.registrar.CreateToken(ctx, registrar.TokenSpec{By: "carillon dev", Nodes: true, Minions: d.Name, TTL: devTokenTTL})
-				if err != nil { // the cluster is being sealed
-					backoff.Sleep(ctx, time.Second)
-					continue
+				d := f.nodes[i]
+				if joined, err := d.joined(f.o); err != nil {
+					return err
+				} else if !joined {
+					select {
+					case <-got:
+					case <-ctx.Done():
+						return nil
+					}
+					d.Join = first.PeerAddr()
+					token, err := first.registrar.CreateToken(ctx, registrar.TokenSpec{By: "carillon dev", Nodes: true, Minions: d.Name, TTL: devTokenTTL})
+					if err != nil { // the cluster is being sealed
+						backoff.Sleep(ctx, time.Second)
+						continue
+					}
+					d.Token = token.Text()
 				}
-				d.Token = token.Text()
-				err = d.runProcess(ctx, o, stdout, stderr)
+				err := d.runProcess(ctx, f.o, f.stdout, f.stderr)
 				if ctx.Err() != nil {
 					break
 				}
-				_, _ = fmt.Fprintf(stdout, "Node %s has ended (%v); it starts again in %s.\n", d.Name, err, devAgain)
+				_, _ = fmt.Fprintf(f.stdout, "Node %s has ended (%v); it starts again in %s.\n", d.Name, err, devAgain)
 				backoff.Sleep(ctx, devAgain)
 			}
 			return nil
 		})
 	}
 	return g.Wait()
+}
+
+// joined reports whether a node has been in the cluster: it finds back without a token.
+func (d *devNode) joined(o *devOptions) (bool, error) {
+	state, err := members.ReadState(filepath.Join(o.dataDir, d.Dir))
+	return state != nil, err
 }
 
 // devNodeFlag has `carillon dev` be a further node of another process of it, which tells
