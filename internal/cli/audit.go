@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -190,13 +187,20 @@ func (av auditVerbs) verifyAuditCommand() *cobra.Command {
 			"that you have noted, and they are compared.",
 		Example: "  carillon audit verify\n  carillon audit verify --file /var/log/carillon/audit.jsonl\n  carillon audit verify --expect 41:3a7bd3e2360a3d29eea436fcfb7e44c735d117c42d1c1835420b6b9942dd4f1b",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			segment, hash, err := expected(expect, file)
+			segment, hash, exported, err := expected(expect, file)
 			if err != nil {
 				return err
 			}
 			v, err := av.client.Audit.Verify(cmd.Context(), segment, hash)
 			if err != nil {
 				return err
+			}
+			if exported != nil {
+				differs, err := exported.compare(cmd.Context(), v.First, av.client.Audit.Sealed)
+				if err != nil {
+					return err
+				}
+				v.Problems = append(v.Problems, differs...)
 			}
 			if len(v.Problems) > 0 {
 				av.code = 1
@@ -205,57 +209,31 @@ func (av auditVerbs) verifyAuditCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&expect, "expect", "", "the hash of a segment, as `SEGMENT:SHA256`, that is known from elsewhere")
-	cmd.Flags().StringVar(&file, "file", "", "compare with the last segment in this `FILE`, which a node exports")
+	cmd.Flags().StringVar(&file, "file", "", "compare with all segments in this `FILE`, which a node exports")
 	return cmd
 }
 
-// expected reads which segment is compared; 0: none is.
-func expected(expect, file string) (int64, string, error) {
+// expected reads which segment is compared, 0: none is, and the file that it is the last
+// one of; nil: of none.
+func expected(expect, file string) (int64, string, *exportedFile, error) {
 	switch {
 	case expect != "" && file != "":
-		return 0, "", usagef("give --expect or --file, not both")
+		return 0, "", nil, usagef("give --expect or --file, not both")
 	case file != "":
-		f, err := os.Open(file)
+		f, err := readExported(file)
 		if err != nil {
-			return 0, "", fmt.Errorf("--file: %w", err)
+			return 0, "", nil, err
 		}
-		defer f.Close()
-		seal, err := lastSeal(f)
-		if err != nil {
-			return 0, "", fmt.Errorf("--file %s: %w", file, err)
-		}
-		return seal.Segment, seal.SHA256, nil
+		return f.last().Segment, f.last().SHA256, f, nil
 	case expect == "":
-		return 0, "", nil
+		return 0, "", nil, nil
 	}
 	number, hash, _ := strings.Cut(expect, ":")
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 1 || len(hash) != 64 {
-		return 0, "", usagef("--expect %q: want the number of a segment and its SHA-256, as `carillon audit verify` prints them", expect)
+		return 0, "", nil, usagef("--expect %q: want the number of a segment and its SHA-256, as `carillon audit verify` prints them", expect)
 	}
-	return n, hash, nil
-}
-
-// lastSeal returns the last segment that an exported file has.
-func lastSeal(r io.Reader) (seal api.AuditSeal, err error) {
-	lines := bufio.NewReader(r)
-	for {
-		line, err := lines.ReadBytes('\n')
-		var s api.AuditSeal
-		if err == nil && json.Unmarshal(line, &s) == nil && s.SHA256 != "" && s.Segment > 0 {
-			seal = s
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return seal, fmt.Errorf("read: %w", err)
-		}
-	}
-	if seal.Segment == 0 {
-		return seal, errors.New("holds no segment; give a file that a node writes by --audit-file")
-	}
-	return seal, nil
+	return n, hash, nil, nil
 }
 
 func (av auditVerbs) printVerdict(v *api.AuditVerdict) error {

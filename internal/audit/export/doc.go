@@ -14,6 +14,9 @@
 //	E4. A syslog has each segment at least once: nobody tells us what it has kept.
 //	E5. What cannot be written is written later. Nothing waits for it: neither what is
 //	    recorded, nor what seals.
+//	E6. A chain that is another one than was exported, after a backup was restored, is
+//	    told from the first segment on that is not known to be the same, behind a line
+//	    that says so. What was exported before stays.
 //
 // # Failures
 //
@@ -22,6 +25,7 @@
 //	the file is no export          the node does not start: nothing is written into it
 //	the export was away for so     a line tells which segments it lacks
 //	long that segments are gone
+//	a backup was restored          a line tells from where on the segments follow again
 //
 // # What is not promised
 //

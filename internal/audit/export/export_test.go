@@ -35,12 +35,21 @@ type fakeChain struct {
 	// mu guards all below.
 	first, last int64
 	err         error
+	// Segments behind fork are others, by their hashes; 0: none is.
+	fork int64
+}
+
+func (c *fakeChain) hash(seq int64) string {
+	if c.fork > 0 && seq > c.fork {
+		return fmt.Sprint("other", seq)
+	}
+	return fmt.Sprint("hash", seq)
 }
 
 func (c *fakeChain) Head(context.Context) (etcdkv.AuditHead, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return etcdkv.AuditHead{First: c.first, Seq: c.last}, c.err
+	return etcdkv.AuditHead{First: c.first, Seq: c.last, Hash: c.hash(c.last), Prev: c.hash(c.first - 1)}, c.err
 }
 
 func (c *fakeChain) Segment(_ context.Context, seq int64) (chain.Sealed, error) {
@@ -49,7 +58,7 @@ func (c *fakeChain) Segment(_ context.Context, seq int64) (chain.Sealed, error) 
 	if seq < c.first || seq > c.last {
 		return chain.Sealed{}, chain.ErrGone
 	}
-	return chain.Sealed{AuditSegment: etcdkv.AuditSegment{Seq: seq, Hash: fmt.Sprint("hash", seq)}}, nil
+	return chain.Sealed{AuditSegment: etcdkv.AuditSegment{Seq: seq, Hash: c.hash(seq)}}, nil
 }
 
 func (c *fakeChain) grow(to int64) {
@@ -316,9 +325,43 @@ func TestE5_ItIsTriedAgain(t *testing.T) {
 	if got := f.text(); got != missing+want(t, 3, 4) {
 		t.Errorf("started again:\n%s", got)
 	}
-	c = &fakeChain{first: 1, last: 2} // a backup was restored
-	if err := newExporter(c, f.open()).once(t.Context()); err == nil || !strings.Contains(err.Error(), "a backup was restored") {
-		t.Errorf("an export that knows more than the cluster: %v", err)
+}
+
+// TestE6_AnotherChain: after a backup was restored, the segments follow from where the
+// chains part, also where their numbers are those of segments that were exported.
+func TestE6_AnotherChain(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		last     int64 // of the restored chain
+		remember bool
+		from     int64
+	}{
+		"longer": {last: 6, remember: true, from: 4}, "as long": {last: 5, remember: true, from: 4}, "shorter": {last: 4, remember: true, from: 4},
+		"as of the backup": {last: 3, remember: true, from: 4}, "memory gone": {last: 6, from: 4},
+	} {
+		f := newFiles(t)
+		f.export(&fakeChain{first: 1, last: 5})
+		if !tc.remember {
+			if err := os.Remove(f.state); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := &fakeChain{first: 1, last: tc.last, fork: 3}
+		f.export(c)
+		f.export(c) // nothing more
+		rest, is := strings.CutPrefix(f.text(), want(t, 1, 5)+`{"segment":3,"restored":"segment 5 is another one in the cluster, or not there: `)
+		if !is {
+			t.Fatalf("%s:\n%s", name, f.text())
+		}
+		_, rest, _ = strings.Cut(rest, "\n")
+		if wanted := strings.ReplaceAll(want(t, tc.from, tc.last), `"hash`, `"other`); rest != wanted {
+			t.Errorf("%s: behind the line\n%s\nwant\n%s", name, rest, wanted)
+		}
+		c.grow(tc.last + 1)
+		f.export(c)
+		if !strings.Contains(f.text(), fmt.Sprintf(`"sha256":"other%d"`, tc.last+1)) {
+			t.Errorf("%s: it does not go on:\n%s", name, f.text())
+		}
 	}
 }
 

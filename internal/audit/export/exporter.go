@@ -26,6 +26,9 @@ type Chain interface {
 type Sink interface {
 	// Last is the number of the last segment that it has; 0: none.
 	Last() int64
+	// Known are the hashes of the segments that it has, as far as it knows them: of the
+	// last one at least, unless that is not known either.
+	Known() (map[int64]string, error)
 	// Write takes the lines of a segment, of which the last one is its hash, and
 	// remembers its number. After an error it has none of them, or may have some where
 	// it cannot take them back.
@@ -64,6 +67,9 @@ type Exporter struct {
 	cfg  Config
 	deps Deps
 	log  *zap.Logger
+	// checked is the last segment of the sink that is known to be of the cluster's chain,
+	// as this process has seen it: a cluster is restored while no node runs.
+	checked int64
 }
 
 // New returns an Exporter that does nothing until Run.
@@ -104,12 +110,13 @@ func (e *Exporter) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.held(ctx, &head); err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		last := e.deps.Sink.Last()
 		switch {
-		case last > head.Seq:
-			return fmt.Errorf("the export has segment %d, and the cluster ends with %d: a backup was restored, or this is another cluster's export; it goes on when the cluster has come so far, or give another file", last, head.Seq)
-		case last == head.Seq:
+		case last >= head.Seq:
 			return nil
 		case last+1 < head.First:
 			if err := e.skip(ctx, last+1, head.First-1); err != nil {
@@ -122,6 +129,59 @@ func (e *Exporter) once(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// held compares the last segment of the sink with the cluster's chain, which is another
+// one after a backup was restored. Then it tells so, and goes back to where they part (E6).
+func (e *Exporter) held(ctx context.Context, head *etcdkv.AuditHead) error {
+	last := e.deps.Sink.Last()
+	if last == 0 || last == e.checked && last <= head.Seq {
+		return nil
+	}
+	known, err := e.deps.Sink.Known()
+	if err != nil {
+		return err
+	}
+	at, first := min(last, head.Seq), max(head.First, 1)
+	if _, is := known[last]; at == last && !is || last < first-1 { // nothing to compare
+		e.checked = last
+		return nil
+	}
+	for ; at >= first; at-- {
+		sum, is := known[at]
+		if !is {
+			continue
+		}
+		s, err := e.deps.Chain.Segment(ctx, at)
+		if err != nil && !errors.Is(err, chain.ErrGone) {
+			return err
+		}
+		if err != nil || s.Hash == sum { // one that is damaged is told to be when it is verified
+			break
+		}
+	}
+	if at == last && (at >= first || known[at] == head.Prev) {
+		e.checked = last
+		return nil
+	}
+	text := fmt.Sprintf("segment %d is another one in the cluster, or not there: a backup was restored, or this is another cluster. Segments from %d on follow as the cluster has them; what was told of them before is only here", last, at+1)
+	e.log.Warn("the audit goes on from an earlier segment", zap.String("why", text), zap.Int64("lastSegment", last), zap.Int64("from", at+1))
+	line, err := json.Marshal(restored{at, text})
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	if err := e.write(ctx, at, [][]byte{line}); err != nil {
+		return err
+	}
+	e.checked = at
+	return nil
+}
+
+// restored is the line that says that the segments behind one follow again, since the
+// cluster has others.
+type restored struct {
+	Segment  int64  `json:"segment"`
+	Restored string `json:"restored"`
 }
 
 // missing is the line of segments that the export lacks.
@@ -168,5 +228,6 @@ func (e *Exporter) write(ctx context.Context, seq int64, lines [][]byte) error {
 	if err := e.deps.Sink.Write(ctx, seq, lines); err != nil {
 		return fmt.Errorf("segment %d: %w", seq, err)
 	}
+	e.checked = seq
 	return nil
 }

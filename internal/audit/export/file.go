@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 )
@@ -53,9 +54,12 @@ func (s *File) open() error {
 	if info.Size() < from {
 		from = 0 // it was moved away, and is another one
 	}
-	whole, err := lastWhole(f, from)
+	if s.at.SHA256 == "" {
+		from = 0 // it is looked for
+	}
+	whole, met, err := lastWhole(f, from, nil)
 	if err != nil && from > 0 {
-		whole, err = lastWhole(f, 0) // another one as long as that
+		whole, met, err = lastWhole(f, 0, nil) // another one as long as that
 	}
 	if err == nil && whole.Size < info.Size() {
 		err = f.Truncate(whole.Size)
@@ -68,7 +72,11 @@ func (s *File) open() error {
 		_ = f.Close()
 		return err
 	}
-	s.f, s.at.Size, s.at.Segment = f, whole.Size, max(s.at.Segment, whole.Segment)
+	grown := whole.Size >= s.at.Size // what it says last is newer than what was remembered, or the same
+	s.f, s.at.Size = f, whole.Size
+	if met && (grown || whole.Segment > s.at.Segment) {
+		s.at.Segment, s.at.SHA256 = whole.Segment, whole.SHA256
+	}
 	return nil
 }
 
@@ -84,41 +92,76 @@ func syncDirectory(path string) error {
 
 // told is what of a line tells where an export is.
 type told struct {
-	Segment int64  `json:"segment"`
-	SHA256  string `json:"sha256"`
-	Missing string `json:"missing"`
-	Action  string `json:"action"`
+	Segment  int64  `json:"segment"`
+	SHA256   string `json:"sha256"`
+	Missing  string `json:"missing"`
+	Restored string `json:"restored"`
+	Action   string `json:"action"`
+}
+
+// isOf reports whether it is a line of an export.
+func (t *told) isOf() bool {
+	return t.Restored != "" || t.Segment != 0 && (t.SHA256 != "" || t.Missing != "" || t.Action != "")
+}
+
+// hashOf is the hash that the last line of a segment tells; empty: it tells none.
+func hashOf(lines [][]byte) string {
+	var t told
+	if len(lines) == 0 || json.Unmarshal(lines[len(lines)-1], &t) != nil {
+		return ""
+	}
+	return t.SHA256
 }
 
 // lastWhole returns the last segment whose hash, or absence, is told behind a place, and
-// where its lines end.
-func lastWhole(f *os.File, from int64) (position, error) {
-	at := position{Size: from}
+// where its lines end; whether there is one. each is given each line that is whole.
+func lastWhole(f *os.File, from int64, each func(*told)) (at position, met bool, err error) {
+	at.Size = from
 	if _, err := f.Seek(from, io.SeekStart); err != nil {
-		return at, err
+		return at, met, err
 	}
 	lines := bufio.NewReader(f)
 	for end := from; ; {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return at, nil // what is left is no whole line
+			return at, met, nil // what is left is no whole line
 		}
 		if err != nil {
-			return at, err
+			return at, met, err
 		}
 		end += int64(len(line))
 		var t told
-		if json.Unmarshal(line, &t) != nil || t.Segment == 0 || t.SHA256 == "" && t.Missing == "" && t.Action == "" {
-			return at, fmt.Errorf("holds a line at byte %d that is not of an audit export; give another file", end-int64(len(line)))
+		if json.Unmarshal(line, &t) != nil || !t.isOf() {
+			return at, met, fmt.Errorf("holds a line at byte %d that is not of an audit export; give another file", end-int64(len(line)))
 		}
 		if t.Action == "" {
-			at.Segment, at.Size = t.Segment, end
+			at.Segment, at.SHA256, at.Size, met = t.Segment, t.SHA256, end, true
+		}
+		if each != nil {
+			each(&t)
 		}
 	}
 }
 
 // Last implements Sink.
 func (s *File) Last() int64 { return s.at.Segment }
+
+// Known implements Sink.
+func (s *File) Known() (map[int64]string, error) {
+	known := map[int64]string{}
+	_, _, err := lastWhole(s.f, 0, func(t *told) {
+		switch {
+		case t.Action == "" && t.SHA256 != "":
+			known[t.Segment] = t.SHA256
+		case t.Restored != "":
+			maps.DeleteFunc(known, func(seq int64, _ string) bool { return seq > t.Segment })
+		}
+	})
+	if err == nil && s.at.SHA256 != "" {
+		known[s.at.Segment] = s.at.SHA256
+	}
+	return known, err
+}
 
 // Write implements Sink.
 func (s *File) Write(_ context.Context, seq int64, lines [][]byte) error {
@@ -132,7 +175,7 @@ func (s *File) Write(_ context.Context, seq int64, lines [][]byte) error {
 	if err := s.f.Sync(); err != nil {
 		return errors.Join(err, s.f.Truncate(s.at.Size))
 	}
-	s.at.Segment, s.at.Size = seq, s.at.Size+int64(len(text))
+	s.at.Segment, s.at.SHA256, s.at.Size = seq, hashOf(lines), s.at.Size+int64(len(text))
 	if err := s.at.write(s.state); err != nil {
 		// The file itself tells when the node starts again.
 		return nil // the records are there

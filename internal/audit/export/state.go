@@ -15,6 +15,8 @@ type position struct {
 	To string `json:"to"`
 	// Segment is the last one that was exported.
 	Segment int64 `json:"segment"`
+	// SHA256 is its hash; empty: not known.
+	SHA256 string `json:"sha256,omitempty"`
 	// Size is how long the file was then.
 	Size int64 `json:"size,omitempty"`
 }

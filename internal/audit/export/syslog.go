@@ -55,6 +55,14 @@ func OpenSyslog(network, address, state, host string) (*Syslog, error) {
 // Last implements Sink.
 func (s *Syslog) Last() int64 { return s.at.Segment }
 
+// Known implements Sink.
+func (s *Syslog) Known() (map[int64]string, error) {
+	if s.at.SHA256 == "" {
+		return nil, nil
+	}
+	return map[int64]string{s.at.Segment: s.at.SHA256}, nil
+}
+
 // Write implements Sink.
 func (s *Syslog) Write(ctx context.Context, seq int64, lines [][]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, syslogTimeout)
@@ -68,7 +76,7 @@ func (s *Syslog) Write(ctx context.Context, seq int64, lines [][]byte) error {
 			return fmt.Errorf("syslog %s: %w", s.address, err)
 		}
 	}
-	s.at.Segment = seq
+	s.at.Segment, s.at.SHA256 = seq, hashOf(lines)
 	return s.at.write(s.state)
 }
 
