@@ -38,6 +38,11 @@ func (c *Checker) checkReachable(ctx context.Context) api.Check {
 	case err != nil:
 		ch.Status, ch.Detail = api.CheckFail, err.Error()
 		ch.Hint = "see whether etcd runs and has a leader, and whether this node reaches its endpoints"
+		if c.etcd != nil && c.etcd.OwnEtcd() {
+			if detail, hint := lacking(c.whoAnswers(ctx)); hint != "" {
+				ch.Detail, ch.Hint = ch.Detail+": "+detail, hint
+			}
+		}
 	case took > slowEtcd:
 		ch.Status, ch.Detail = api.CheckWarn, fmt.Sprintf("answers a read in %s", took)
 		ch.Hint = "give etcd a faster disk and network, or less load; fires are committed at its pace"

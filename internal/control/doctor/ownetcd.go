@@ -6,7 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/members/pace"
@@ -111,4 +114,55 @@ func joining(m *api.EtcdMember) api.Check {
 		ch.Hint = "no other node becomes a member meanwhile: start its node, or take it out: carillon etcd remove " + name
 	}
 	return ch
+}
+
+// whoAnswers asks each member that votes whether it runs, where a majority may be away: by
+// name, whether it answers. Empty: it cannot be told.
+func (c *Checker) whoAnswers(ctx context.Context) map[string]bool {
+	sctx, cancel := c.db.Bounded(ctx)
+	defer cancel()
+	list, err := c.db.Client.MemberList(sctx, clientv3.WithSerializable()) // as the one that is asked knows them
+	if err != nil {
+		return nil
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	answers := map[string]bool{}
+	for _, m := range list.Members {
+		if m.IsLearner || m.Name == "" {
+			continue
+		}
+		all.Go(func() {
+			up := slices.ContainsFunc(m.ClientURLs, func(url string) bool {
+				_, err := c.db.Status(ctx, url)
+				return err == nil
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			answers[m.Name] = up
+		})
+	}
+	all.Wait()
+	return answers
+}
+
+// lacking tells which members are to be started, where those that answer are no majority;
+// empty: they are one, or it is not known.
+func lacking(answers map[string]bool) (detail, hint string) {
+	var down []string
+	for _, name := range slices.Sorted(maps.Keys(answers)) {
+		if !answers[name] {
+			down = append(down, name)
+		}
+	}
+	up, need := len(answers)-len(down), len(answers)/2+1
+	if up >= need || len(down) == 0 {
+		return "", ""
+	}
+	word := "answer"
+	if up == 1 {
+		word = "answers"
+	}
+	return fmt.Sprintf("%d of %d members %s, and %d are needed", up, len(answers), word, need),
+		fmt.Sprintf("start %s; when too many are gone for good, see docs/disaster-recovery.md", strings.Join(down, ", "))
 }

@@ -78,3 +78,23 @@ func TestMembersOfEtcdAreLookedAt(t *testing.T) {
 		}
 	}
 }
+
+func TestMembersThatAreToBeStartedAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		answers      map[string]bool
+		detail, hint string
+	}{
+		{map[string]bool{"node1": true, "node2": false, "node3": false}, "1 of 3 members answers, and 2 are needed", "start node2, node3; when too many are gone for good, see docs/disaster-recovery.md"},
+		{map[string]bool{"node1": true, "node2": true, "node3": false, "node4": false, "node5": false}, "2 of 5 members answer, and 3 are needed", "start node3, node4, node5; when too many are gone for good, see docs/disaster-recovery.md"},
+		{map[string]bool{"node1": true, "node2": true, "node3": false}, "", ""},
+		{map[string]bool{"node1": true}, "", ""},
+	} {
+		if detail, hint := lacking(tc.answers); detail != tc.detail || hint != tc.hint {
+			t.Errorf("%v: %q, %q", tc.answers, detail, hint)
+		}
+	}
+	if _, hint := lacking(nil); hint != "" {
+		t.Errorf("nothing is known: %q", hint)
+	}
+}
