@@ -100,12 +100,10 @@ func Wording(e job.AlertEvent) string {
 	return string(e)
 }
 
-// compile reads a template. What could write without end is refused.
+// compile reads a template, for one rendering. What could write without end is refused.
 func compile(name, text string) (*template.Template, error) {
-	t, err := template.New(name).Funcs(template.FuncMap{
-		"words": Wording, "time": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"upper": strings.ToUpper, "lower": strings.ToLower, "join": strings.Join,
-	}).Option("missingkey=zero").Parse(text)
+	var b budget
+	t, err := template.New(name).Funcs(b.functions()).Option("missingkey=zero").Parse(text)
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "template: "))
 	}
@@ -138,11 +136,13 @@ func bounded(n parse.Node, loops int) error {
 		if loops > 0 {
 			return errors.New("a {{range}} within another is not allowed")
 		}
-		return errors.Join(bounded(n.List, loops+1), bounded(n.ElseList, loops))
+		return errors.Join(plain(n.Pipe), bounded(n.List, loops+1), bounded(n.ElseList, loops), counted(n))
+	case *parse.ActionNode:
+		return plain(n.Pipe)
 	case *parse.IfNode:
-		return errors.Join(bounded(n.List, loops), bounded(n.ElseList, loops))
+		return errors.Join(plain(n.Pipe), bounded(n.List, loops), bounded(n.ElseList, loops))
 	case *parse.WithNode:
-		return errors.Join(bounded(n.List, loops), bounded(n.ElseList, loops))
+		return errors.Join(plain(n.Pipe), bounded(n.List, loops), bounded(n.ElseList, loops))
 	}
 	return nil
 }

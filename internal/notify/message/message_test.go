@@ -1,6 +1,7 @@
 package message
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,33 @@ func TestSubjectOfTemplates(t *testing.T) {
 	}
 }
 
+// grow is a template that makes x longer, by a function that takes texts.
+func grow(function string) string {
+	var out strings.Builder
+	for range 8 {
+		out.WriteString("{{$x = " + function + strings.Repeat(" $x", 8) + "}}")
+	}
+	return out.String() + "{{len $x}}"
+}
+
+// TestPrintf: it says what fmt says.
+func TestPrintf(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		format string
+		args   []any
+	}{
+		{"", nil}, {"plain", nil}, {"%s and %d%%", []any{"a", 3}}, {"%-8s|%08.3f|%+d|%x|%v", []any{"ä", 1.5, 2, "z", []string{"a"}}},
+		{"%é%s", []any{1, "b"}}, {"%d", nil}, {"%s\xff%\xffx", []any{"a", "b"}}, {"%", nil}, {"%5", nil}, {"%!", []any{1}},
+	} {
+		var b budget
+		got, err := b.printf(c.format, c.args...)
+		if want := fmt.Sprintf(c.format, c.args...); err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", c.format, got, err, want)
+		}
+	}
+}
+
 // TestTemplatesAreBounded: in what they write, and in how long they take.
 func TestTemplatesAreBounded(t *testing.T) {
 	t.Parallel()
@@ -75,8 +103,28 @@ func TestTemplatesAreBounded(t *testing.T) {
 		`{{define "x"}}{{template "x" .}}{{end}}{{range .Alerts}}{{end}}`:                     "{{template}} is not allowed",
 		"{{range .Alerts}}{{range .Labels}}{{end}}{{end}}":                                    "within another",
 		"{{if true}}{{range .Alerts}}{{with .Labels}}{{range .}}{{end}}{{end}}{{end}}{{end}}": "within another",
-		`{{printf "%099999d" 1}}`:                      "more than",
-		"{{range $i, $e := .Alerts}}{{$e.Job}}{{end}}": "",
+		`{{printf "%099999d" 1}}`:                                                      "more than",
+		`{{$x := printf "%1000000d" 1}}{{len $x}}`:                                     "a width or precision of printf is more than 1024",
+		`{{len (printf "%.99999999999999999999d" 1)}}`:                                 "a width or precision",
+		`{{len (printf "%*d" 9 1)}}`:                                                   "neither *",
+		`{{len (printf "%[1]s" "a")}}`:                                                 "neither *",
+		`{{printf "a" 1}}`:                                                             "1 values more",
+		`{{$x := printf "%1024d" 1}}` + grow("print"):                                  "a value has more than",
+		`{{$x := printf "%1024d" 1}}` + grow("printf \"%s%s%s%s%s%s%s%s\""):            "a value has more than",
+		`{{$x := printf "%1024d" 1}}` + grow("println"):                                "a value has more than",
+		`{{$x := printf "%1024d" 1}}` + grow("html"):                                   "a value has more than",
+		`{{$x := printf "%1024d" 1}}` + grow("js"):                                     "a value has more than",
+		`{{$x := printf "%1024d" 1}}` + grow("urlquery"):                               "a value has more than",
+		`{{range 2000}}{{$x := printf "%1024d" 1}}{{end}}`:                             "of the template have more than",
+		`{{range 2000000000}}{{end}}`:                                                  "more than 10000 steps",
+		`{{range $i := 2000000000}}{{if $i}}{{continue}}{{end}}{{end}}`:                "more than 10000 steps",
+		`{{$x := "1"}}{{$x = .At.Format $x}}`:                                          "is written out",
+		`{{$x := "1"}}{{$x = $x | .At.Format}}`:                                        "is written out",
+		`{{with $t := .At}}{{len ($t.Format (print "1"))}}{{end}}`:                     "is written out",
+		`{{len ((.At).Format (print "1"))}}`:                                           "is written out",
+		`{{.At.Format "15:04"}} {{printf "%-5s|%5.1f|100%%|%v|%q" "a" 1.5 .Job "é"}}`:  "",
+		`{{html .Reason | upper | lower}} {{urlquery "a b"}} {{js "'"}} {{print 1 2}}`: "",
+		"{{range $i, $e := .Alerts}}{{$e.Job}}{{end}}":                                 "",
 	} {
 		n := notifier("", text)
 		var told string
