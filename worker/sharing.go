@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"sync"
 	"time"
 
@@ -23,8 +22,7 @@ type sharing struct {
 	tasks *tasks
 	// server is where commands ask; nil: they cannot.
 	server *sharesock.Server
-	// open has a place for each request.
-	open chan struct{}
+	places *sharedPlaces
 
 	mu sync.Mutex
 	// mu guards what follows: the session with a node that answers such requests, nil if
@@ -38,7 +36,7 @@ type sharing struct {
 }
 
 func newSharing(b *base, t *tasks) *sharing {
-	return &sharing{base: b, tasks: t, open: make(chan struct{}, agentpb.MaxShared), changed: make(chan struct{}), waits: map[uint64]chan []byte{}}
+	return &sharing{base: b, tasks: t, places: newSharedPlaces(), changed: make(chan struct{}), waits: map[uint64]chan []byte{}}
 }
 
 const (
@@ -132,14 +130,23 @@ func (sh *sharing) frame(key taskKey) (*agentpb.Shared, *shared.Answer) {
 	}, nil
 }
 
+// account is the one that a task runs as; empty: the minion's own, or the task is over.
+func (sh *sharing) account(key taskKey) string {
+	sh.tasks.mu.Lock()
+	defer sh.tasks.mu.Unlock()
+	if e := sh.tasks.journal.live[key]; e != nil && e.order != nil {
+		return e.order.User
+	}
+	return ""
+}
+
 // ask answers a request of a task, which was checked.
 func (sh *sharing) ask(ctx context.Context, key taskKey, r shared.Request) shared.Answer {
-	select {
-	case sh.open <- struct{}{}:
-		defer func() { <-sh.open }()
-	default:
-		return shared.Answer{Code: shared.CodeFull, Reason: fmt.Sprintf("the minion's tasks ask for %d things already", cap(sh.open))}
+	leave, why := sh.places.take(key, sh.account(key), r.Waits())
+	if leave == nil {
+		return shared.Answer{Code: shared.CodeFull, Reason: why}
 	}
+	defer leave()
 	begun := time.Now()
 	wait := time.Duration(r.Timeout * float64(time.Second))
 	if !r.Waits() {
