@@ -13,7 +13,9 @@
 //	    that only the minion reads. So it holds for as long as the task is open, also for
 //	    the minion's next process, and nothing has to be kept of it.
 //	T3  What processes say is bounded: lines of MaxLine bytes, MaxConns connections, of
-//	    which one account has AccountConns at most, one request at a time on each.
+//	    which one account has AccountConns at most, one request at a time on each. Those
+//	    that have shown no token are counted apart (MaxStrangers, AccountStrangers), and
+//	    end after TokenWait: without a token nobody closes the socket to others.
 //	T4  A request ends with its connection.
 //
 // Not in it: whether the task is open, and what it may ask, which is the cluster's to say.

@@ -25,6 +25,11 @@ const (
 	MaxConns     = 2048
 	AccountConns = 1024
 	WriteTimeout = 10 * time.Second
+	// TokenWait is how long a connection may take to show a token. Until it has, it is one
+	// of MaxStrangers, and AccountStrangers of its account's.
+	TokenWait        = 10 * time.Second
+	MaxStrangers     = 512
+	AccountStrangers = 128
 
 	// pathMost is how long the path of a socket may be on Linux.
 	pathMost = 107
@@ -35,6 +40,8 @@ type Config struct {
 	// Path is the socket's, Key that of the file with the key of tokens. The directory is
 	// the minion's alone to write.
 	Path, Key string
+	// tokenWait is TokenWait, but in tests.
+	tokenWait time.Duration
 }
 
 // Deps is what a Server stands on. Ask must be set.
@@ -55,16 +62,18 @@ type Server struct {
 	notes *rate.Limiter
 
 	mu sync.Mutex
-	// mu guards conns: how many each account has.
-	conns map[uint32]int
-	all   int
-	wg    sync.WaitGroup
+	// mu guards known and strangers: connections that have shown a token, and others.
+	known, strangers crowd
+	wg               sync.WaitGroup
 }
 
 // Listen opens the socket, in the place of one that an earlier process has left.
 func Listen(cfg Config, deps Deps) (*Server, error) {
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
+	}
+	if cfg.tokenWait == 0 {
+		cfg.tokenWait = TokenWait
 	}
 	if n := len(cfg.Path); n > pathMost {
 		return nil, fmt.Errorf("the path of the socket, %s, has %d bytes, and may have %d: give a shorter data directory", cfg.Path, n, pathMost)
@@ -88,7 +97,8 @@ func Listen(cfg Config, deps Deps) (*Server, error) {
 		_ = l.Close()
 		return nil, fmt.Errorf("socket of shared state: %w", err)
 	}
-	return &Server{cfg: cfg, deps: deps, log: deps.Logger.Named("shared"), key: key, l: l, notes: rate.NewLimiter(1, 10), conns: map[uint32]int{}}, nil
+	return &Server{cfg: cfg, deps: deps, log: deps.Logger.Named("shared"), key: key, l: l, notes: rate.NewLimiter(1, 10),
+		known: newCrowd(MaxConns, AccountConns), strangers: newCrowd(MaxStrangers, AccountStrangers)}, nil
 }
 
 // Path is where the socket is.
@@ -119,25 +129,32 @@ func (s *Server) Run(ctx context.Context) {
 	s.wg.Wait()
 }
 
-// enter counts a connection of an account, unless there are too many.
+// enter counts a connection that has shown no token, unless there are too many.
 func (s *Server) enter(uid uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all >= MaxConns || s.conns[uid] >= AccountConns {
+	return s.strangers.enter(uid)
+}
+
+// greet counts a connection among those that have shown a token, unless there are too many.
+func (s *Server) greet(uid uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.known.enter(uid) {
 		return false
 	}
-	s.all++
-	s.conns[uid]++
+	s.strangers.leave(uid)
 	return true
 }
 
-func (s *Server) leave(uid uint32) {
+func (s *Server) leave(uid uint32, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all--
-	if s.conns[uid]--; s.conns[uid] == 0 {
-		delete(s.conns, uid)
+	if known {
+		s.known.leave(uid)
+		return
 	}
+	s.strangers.leave(uid)
 }
 
 func (s *Server) serve(ctx context.Context, nc net.Conn) {
@@ -149,10 +166,12 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	}
 	uid := cred.Uid
 	if !s.enter(uid) {
-		s.tell(nc, shared.Answer{Code: shared.CodeFull, Reason: "the minion has too many connections of tasks"})
+		s.tell(nc, full())
 		return
 	}
-	defer s.leave(uid)
+	known := false
+	defer func() { s.leave(uid, known) }()
+	_ = nc.SetReadDeadline(time.Now().Add(s.cfg.tokenWait))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
@@ -177,33 +196,55 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 		case <-ctx.Done():
 			return
 		case text := <-lines:
-			a, good := s.answer(ctx, uid, text)
-			if ctx.Err() != nil || !s.tell(nc, a) || !good {
+			task, ask, refused := s.read(uid, text)
+			if refused != nil {
+				s.tell(nc, *refused)
+				return
+			}
+			if !known {
+				if known = s.greet(uid); !known {
+					s.tell(nc, full())
+					return
+				}
+				_ = nc.SetReadDeadline(time.Time{})
+			}
+			a := s.answer(ctx, task, ask)
+			if ctx.Err() != nil || !s.tell(nc, a) {
 				return
 			}
 		}
 	}
 }
 
-// answer answers a line. It reports false when the connection is to end.
-func (s *Server) answer(ctx context.Context, uid uint32, text []byte) (shared.Answer, bool) {
-	var ask shared.Ask
+func full() shared.Answer {
+	return shared.Answer{Code: shared.CodeFull, Reason: "the minion has too many connections of tasks"}
+}
+
+// read returns whose request a line is; or why its connection is to end.
+func (s *Server) read(uid uint32, text []byte) (task string, ask shared.Ask, refused *shared.Answer) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&ask); err != nil {
-		return shared.Refusef("a line is no request: %v", err), false
+		a := shared.Refusef("a line is no request: %v", err)
+		return "", ask, &a
 	}
 	task, err := s.task(ask.Token, uid)
 	if err != nil {
 		if s.notes.Allow() {
 			s.log.Warn("a process has shown a token that is not its own", zap.Uint32("uid", uid))
 		}
-		return shared.Refusef("%v", err), false
+		a := shared.Refusef("%v", err)
+		return "", ask, &a
 	}
+	return task, ask, nil
+}
+
+// answer answers a request of a task.
+func (s *Server) answer(ctx context.Context, task string, ask shared.Ask) shared.Answer {
 	if err := ask.Check(); err != nil {
-		return shared.Refusef("%v", err), true
+		return shared.Refusef("%v", err)
 	}
-	return s.deps.Ask(ctx, task, ask.Request), true
+	return s.deps.Ask(ctx, task, ask.Request)
 }
 
 // tell sends an answer. It reports false when it could not.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -21,7 +22,12 @@ import (
 // serve starts a server whose answers tell which task has asked.
 func serve(t *testing.T, dir string) *Server {
 	t.Helper()
-	s, err := Listen(Config{Path: filepath.Join(dir, "s"), Key: filepath.Join(dir, "k")}, Deps{
+	return serveFor(t, Config{Path: filepath.Join(dir, "s"), Key: filepath.Join(dir, "k")})
+}
+
+func serveFor(t *testing.T, cfg Config) *Server {
+	t.Helper()
+	s, err := Listen(cfg, Deps{
 		Ask: func(ctx context.Context, task string, r shared.Request) shared.Answer {
 			if r.Op == shared.OpBarrier {
 				<-ctx.Done()
@@ -147,6 +153,51 @@ func TestSocket(t *testing.T) {
 		if good := err == nil && a.Code == shared.CodeOK; good != stays {
 			t.Errorf("%.60s: the next line: %+v, %v", line, a, err)
 		}
+	}
+}
+
+// TestStrangers: connections that show no token keep nobody out who has one, and end (T3).
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	s := serve(t, t.TempDir())
+	uid := uint32(os.Geteuid())
+	good := dial(t, s)
+	line := `{"token":"` + s.Token("task-1", uid) + `","op":"get","key":"k"}`
+	if a, err := say(good, line); err != nil || a.Code != shared.CodeOK {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	s.mu.Lock()
+	if s.known.all != 1 || s.strangers.all != 0 {
+		t.Errorf("who has shown a token: %d known, %d strangers", s.known.all, s.strangers.all)
+	}
+	s.strangers.of[uid] += AccountStrangers - 1
+	s.strangers.all += AccountStrangers - 1
+	s.mu.Unlock()
+	if a, err := say(dial(t, s), line); err != nil || a.Code != shared.CodeOK {
+		t.Errorf("the last place: %+v, %v", a, err)
+	}
+	s.mu.Lock()
+	s.strangers.of[uid]++
+	s.strangers.all++
+	s.mu.Unlock()
+	var a shared.Answer
+	if err := json.NewDecoder(dial(t, s)).Decode(&a); err != nil || a.Code != shared.CodeFull {
+		t.Errorf("a stranger too many: %+v, %v", a, err)
+	}
+	if a, err := say(good, line); err != nil || a.Code != shared.CodeOK {
+		t.Errorf("who is known already: %+v, %v", a, err)
+	}
+}
+
+// TestSilence: who says nothing is cut (T3).
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := serveFor(t, Config{Path: filepath.Join(dir, "s"), Key: filepath.Join(dir, "k"), tokenWait: 50 * time.Millisecond})
+	conn := dial(t, s)
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("%d, %v", n, err)
 	}
 }
 
