@@ -51,6 +51,7 @@ func New(cfg Config) (*Caller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("egress.allow: %w", err)
 	}
+	rules.own = hostAddresses
 	c := &Caller{rules: rules, within: cfg.Timeout}
 	if c.within <= 0 {
 		c.within = DefaultTimeout

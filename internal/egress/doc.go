@@ -6,8 +6,8 @@
 //
 //  1. The address that is connected to is checked after the name was resolved, on the very
 //     socket that connects. A name that resolves otherwise the second time gains nothing.
-//  2. Loopback, link-local, multicast, unspecified and reserved addresses, and those at
-//     which clouds serve the credentials of a machine, are refused, also when they are
+//  2. Loopback, link-local, multicast, unspecified and reserved addresses, those of the
+//     host's own interfaces, and those at which clouds serve the credentials of a machine, are refused, also when they are
 //     written as IPv4 in IPv6 (mapped, NAT64, 6to4). Only a range of the allow-list that
 //     is as narrow as /8 (IPv4) or /16 (IPv6) and covers the address opens it; a name
 //     never does.

@@ -72,6 +72,52 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// TestOwnAddresses: what listens on the host's own addresses is no more to be called than on
+// loopback, unless it is named.
+func TestOwnAddresses(t *testing.T) {
+	t.Parallel()
+	own := func() ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("2001:db8::5")}, nil
+	}
+	for _, c := range []struct {
+		allow, addr string
+		own         func() ([]netip.Addr, error)
+		ok          bool
+	}{
+		{"", "10.0.0.5", own, false},
+		{"", "10.0.0.6", own, true},
+		{"", "::ffff:10.0.0.5", own, false},
+		{"", "64:ff9b::a00:5", own, false},
+		{"", "2001:db8::5", own, false},
+		{"h", "10.0.0.5", own, false},
+		{"10.0.0.0/24", "10.0.0.5", own, true},
+		{"10.0.0.6", "10.0.0.5", own, false},
+		{"", "64:ff9b:1::7f00:1", own, false},
+		{"", "64:ff9b:1:7f00:0:100::", own, false},
+		{"64:ff9b:1::/48", "64:ff9b:1::a00:6", own, true},
+		{"", "10.0.0.6", func() ([]netip.Addr, error) { return nil, errors.New("broken") }, false},
+	} {
+		var list []string
+		if c.allow != "" {
+			list = []string{c.allow}
+		}
+		rules, err := ParseRules(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules.own = c.own
+		err = rules.address("h", netip.MustParseAddr(c.addr))
+		var refused *RefusedError
+		if (err == nil) != c.ok || err != nil && !errors.As(err, &refused) {
+			t.Errorf("allow %q, %s: %v", c.allow, c.addr, err)
+		}
+	}
+	here, err := hostAddresses()
+	if err != nil || len(here) == 0 {
+		t.Errorf("this host: %v, %v", here, err)
+	}
+}
+
 // TestRulesTellAllThatIsWrong: not only the first.
 func TestRulesTellAllThatIsWrong(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,9 @@ package egress
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +13,8 @@ import (
 type Rules struct {
 	names    []string // lower case; one that begins with a dot stands for what is below it
 	prefixes []netip.Prefix
+	// own returns the addresses of this host, which change; nil: they are not looked at.
+	own func() ([]netip.Addr, error)
 }
 
 // ParseRules reads an allow-list: names, *.NAME for all names below one, addresses and
@@ -59,6 +63,23 @@ func isName(name string) bool {
 	return true
 }
 
+// hostAddresses returns the addresses of the host's interfaces.
+func hostAddresses() ([]netip.Addr, error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.Addr
+	for _, a := range list {
+		if n, ok := a.(*net.IPNet); ok {
+			if addr, ok := netip.AddrFromSlice(n.IP); ok {
+				out = append(out, addr.Unmap())
+			}
+		}
+	}
+	return out, nil
+}
+
 func (r *Rules) anything() bool { return len(r.names) == 0 && len(r.prefixes) == 0 }
 
 // name reports whether the list has a host's name.
@@ -82,7 +103,17 @@ func (r *Rules) address(host string, addr netip.Addr) error {
 			narrow = narrow || addr.Is4() && p.Bits() >= 8 || addr.Is6() && p.Bits() >= 16
 		}
 	}
-	switch why := special(addr); {
+	why := special(addr)
+	if why == "" && !narrow && r.own != nil {
+		own, err := r.own()
+		switch {
+		case err != nil:
+			return &RefusedError{Host: host, Reason: "the addresses of this host, which are not called, cannot be read: " + err.Error()}
+		case slices.Contains(own, addr):
+			why = "an address of this host"
+		}
+	}
+	switch {
 	case why != "" && !narrow:
 		return &RefusedError{Host: host, Reason: fmt.Sprintf("%s is %s; the node's setting egress.allow has to name it", addr, why)}
 	case listed || r.anything() || r.name(host):
@@ -107,6 +138,8 @@ var reserved = []struct {
 	{netip.MustParsePrefix("168.63.129.16/32"), "where a cloud serves credentials"},
 	{netip.MustParsePrefix("192.0.0.0/24"), "reserved"},
 	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"},
+	// Which of its bits are the address of IPv4 is each network's own to say.
+	{netip.MustParsePrefix("64:ff9b:1::/48"), "translated to an address of IPv4"},
 	{netip.MustParsePrefix("fd00:ec2::/32"), "where a cloud serves credentials"},
 	{netip.MustParsePrefix("fd20:ce::/32"), "where a cloud serves credentials"},
 	{netip.MustParsePrefix("fec0::/10"), "reserved"},
