@@ -2,6 +2,7 @@ package guarded
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/policy"
@@ -93,7 +94,9 @@ func changesAnything(s policy.Sight) error {
 			return nil
 		}
 	}
-	return s.Need(rights.Request{Verb: rights.Edit, Kind: rights.Jobs}, nil)
+	// What is in the manifest is not known, so no kind is named as the one that is missing.
+	return s.Refused(rights.Request{Verb: rights.Edit, Kind: rights.Jobs},
+		fmt.Errorf("you may not edit anything; ask for a role that allows edit on the kinds in the file, such as jobs, queues or notifiers: %w", job.ErrForbidden))
 }
 
 // needObject decides about an object of a manifest.

@@ -104,6 +104,7 @@ func TestNotifiersTellWhatTheirAuthorMayRead(t *testing.T) {
 	all := rights.Rule{Verbs: []rights.Verb{rights.Edit, rights.Read}, Kinds: []rights.Kind{rights.Notifiers, rights.Runs}}
 	c.role("eve", all)
 	c.role("fay", rights.Rule{Verbs: []rights.Verb{rights.Edit, rights.Run}, Kinds: []rights.Kind{rights.Jobs}, Namespaces: []string{"own"}})
+	c.role("gus", rights.Rule{Verbs: []rights.Verb{rights.Read}, Kinds: []rights.Kind{rights.Notifiers}})
 	c.serve(t)
 	const pinging = "apiVersion: carillon/v1\nkind: Job\nmetadata: {name: new, namespace: own}\nspec: {command: [\"true\"], ping: {url: \"https://hc.example.org/x\"}}\n"
 	if status, text := c.ask(t, "fay", http.MethodPost, "/v1/apply", pinging); status != http.StatusForbidden || !strings.Contains(text, "job own/new pings a check about its runs") {
@@ -125,6 +126,8 @@ func TestNotifiersTellWhatTheirAuthorMayRead(t *testing.T) {
 		{"dan", ", everywhere: true", http.StatusForbidden, "tells its receiver of runs"},
 		{"eve", ", everywhere: true, on: [failed]", http.StatusConflict, ""},
 		{"eve", ", everywhere: true", http.StatusForbidden, "tells its receiver of nodes"},
+		{"fay", "", http.StatusForbidden, "you may not edit notifiers in the namespace own"},
+		{"gus", "", http.StatusForbidden, "you may not edit anything; ask for a role that allows edit on the kinds in the file, such as jobs, queues or notifiers"},
 		{"root", ", everywhere: true, quiet: [foreign/night]", http.StatusConflict, ""},
 	} {
 		status, text := c.ask(t, ask.user, http.MethodPost, "/v1/apply", fmt.Sprintf(doc, ask.spec))
