@@ -291,7 +291,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		return err
 	}
 	runs := &openRuns{}
-	if n.sharing, err = sharing.New(sharing.Deps{Keys: n.keys, Store: &sharing.Etcd{Client: n.client, Keys: n.keys}, Runs: runs, Logger: n.log}); err != nil {
+	if n.sharing, err = sharing.New(sharing.Deps{Keys: n.keys, Store: &sharing.Etcd{Client: n.client, Keys: n.keys}, Runs: runs, Logger: n.log, Room: func(ctx context.Context) error { return n.control.RoomForJobs(ctx) }}); err != nil {
 		return err
 	}
 	if n.hub, err = agentpush.New(agentpush.Config{

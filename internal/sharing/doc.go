@@ -33,7 +33,8 @@
 //	    lets none pass. It opens only when so many tasks of the run as it waits for were here,
 //	    none of which had ended.
 //	H6  A scope has at most shared.MaxKeys keys and shared.MaxBytes bytes, and a run
-//	    shared.MaxBarriers barriers. A key is data, and no part of a key of etcd.
+//	    shared.MaxBarriers barriers. A key is data, and no part of a key of etcd. Nothing
+//	    is written while etcd's space is nearly used up.
 //	H7  A task is answered at most Rate requests a second, after a burst; a scope is written
 //	    at most once each WriteEvery; a node does at most Rounds rounds at once. What is
 //	    beyond waits, and is refused after a while.
@@ -42,6 +43,8 @@
 //
 // # Failures
 //
+//	etcd is nearly full               nothing is written, as no new job is stored; reading,
+//	                                  deleting and waiting go on
 //	a task dies                       its attempt ends: if it was the last one, barriers that
 //	                                  wait for all break, within JudgeEvery; those for a number
 //	                                  once too few are left. An attempt that follows comes anew

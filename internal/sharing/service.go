@@ -52,8 +52,10 @@ type Runs interface {
 	Closed(ctx context.Context, shard job.ShardID, fires []job.FireID) ([]job.FireID, job.Token, error)
 }
 
-// Deps is what a Service stands on. Logger may be nil.
+// Deps is what a Service stands on. Logger and Room may be nil.
 type Deps struct {
+	// Room returns an error while etcd's space is nearly used up, as for new jobs (H6).
+	Room   func(ctx context.Context) error
 	Keys   etcdkv.Keys
 	Store  Store
 	Runs   Runs
@@ -190,8 +192,17 @@ func (s *Service) answer(ctx context.Context, task job.TaskID, shard job.ShardID
 	return a
 }
 
+// grows reports whether a request may take more of etcd's space. What is deleted only gives
+// some back.
+func grows(r *shared.Request) bool { return r.Writes() && r.Op != shared.OpDelete }
+
 // serve does a request, or waits for what it waits for.
 func (s *Service) serve(ctx context.Context, sc *scope, m *job.Member, f Fence, task job.TaskID, r *shared.Request) shared.Answer {
+	if grows(r) && s.deps.Room != nil {
+		if err := s.deps.Room(ctx); err != nil {
+			return shared.Answer{Code: shared.CodeFull, Reason: err.Error()}
+		}
+	}
 	if !r.Waits() {
 		return sc.do(ctx, f, func(v *value) shared.Answer { return v.Do(r) })
 	}

@@ -1,6 +1,8 @@
 package sharing
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,6 +50,32 @@ func TestEntries(t *testing.T) {
 	}
 	if got := b.ask(ctx, shared.Request{Op: shared.OpWatch, Key: "k", Version: 2, Timeout: 0.02}); got.Code != shared.CodeTimeout {
 		t.Errorf("watch of what does not change: %+v", got)
+	}
+}
+
+// TestNoRoom: while etcd's space is nearly used up nothing is written; reading and deleting
+// go on (H6).
+func TestNoRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	s := w.serve(t)
+	f := w.run(1, "a")
+	a := taskOf(s, f, "a")
+	if got := a.ask(t.Context(), shared.Request{Op: shared.OpSet, Key: "k", Value: "v"}); got.Code != shared.CodeOK {
+		t.Fatalf("%+v", got)
+	}
+	s.deps.Room = func(context.Context) error { return errors.New("nearly full") }
+	for _, r := range []shared.Request{
+		{Op: shared.OpSet, Key: "k", Value: "w"}, {Op: shared.OpCAS, Key: "k", Version: 1, Value: "w"}, {Op: shared.OpIncr, Key: "n", Delta: 1},
+	} {
+		if got := a.ask(t.Context(), r); got.Code != shared.CodeFull || got.Reason != "nearly full" {
+			t.Errorf("%s: %+v", r.Op, got)
+		}
+	}
+	for _, op := range []string{shared.OpGet, shared.OpDelete} {
+		if got := a.ask(t.Context(), shared.Request{Op: op, Key: "k"}); got.Code != shared.CodeOK {
+			t.Errorf("%s: %+v", op, got)
+		}
 	}
 }
 
