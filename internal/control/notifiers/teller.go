@@ -2,8 +2,10 @@ package notifiers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -132,10 +134,24 @@ func (t *Teller) TestNotifier(ctx context.Context, key job.Key, o api.Order) err
 	if err := t.audit.Write(ctx, "test", "notifier "+key.String(), o, t.db.Keys.Notifier(key), kv); err != nil {
 		return err
 	}
-	if err := t.test(ctx, &n.Notifier); err != nil {
-		return &RefusedError{fmt.Errorf("test of notifier %s: %w", key, err)}
+	return t.sample(ctx, &n.Notifier, key)
+}
+
+// testWithin bounds a test. It is less than clients wait for an answer (client.RequestTimeout):
+// what is in the way is told, and the receiver's silence is not taken for the server's.
+const testWithin = 20 * time.Second
+
+func (t *Teller) sample(ctx context.Context, n *job.Notifier, key job.Key) error {
+	ctx, cancel := context.WithTimeout(ctx, testWithin)
+	defer cancel()
+	err := t.test(ctx, n)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		err = fmt.Errorf("the receiver has not taken it within %s: %w", testWithin, err)
 	}
-	return nil
+	return &RefusedError{fmt.Errorf("test of notifier %s: %w", key, err)}
 }
 
 // RefusedError is a test whose message was not taken.
