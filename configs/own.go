@@ -80,6 +80,9 @@ func (c *Scheduler) validateOwn(v *validator) {
 	if least := pace.ElectionFor(o.EtcdHeartbeat); o.EtcdElection < least {
 		v.add("etcdElection", "%v is too short for a heartbeat of %v: a few that come late would have the lead change; give %v or more, or a shorter etcdHeartbeat", o.EtcdElection, o.EtcdHeartbeat, least)
 	}
+	if o.Witness && o.ClusterInit {
+		v.add("witness", "joins a cluster, and --cluster-init makes a new one, which needs a node that does its work; make it on another node, and give --join here")
+	}
 	if !o.Asked() {
 		return
 	}

@@ -19,6 +19,7 @@ func TestWhereTheDataIsKept(t *testing.T) {
 		"join and another":      {[]string{"--join=a:7420", "--etcd-endpoints=https://e:2379"}, []string{"join: --join keeps the data inside the nodes"}},
 		"certificates of etcd":  {[]string{"--cluster-init", "--etcd-ca=/ca"}, []string{"clusterInit: --cluster-init makes its certificates itself"}},
 		"a witness of another":  {[]string{"--witness", "--etcd-endpoints=http://a:2379"}, []string{"witness: is for a node that votes in the etcd that nodes keep themselves"}},
+		"a witness that founds": {[]string{"--witness", "--cluster-init"}, []string{"witness: joins a cluster, and --cluster-init makes a new one"}},
 		"plain":                 {[]string{"--cluster-init", "--insecure"}, []string{"clusterInit: --cluster-init needs certificates"}},
 		"no port":               {[]string{"--join=node1"}, []string{`join: "node1" is not host:port`}},
 		"two tokens":            {[]string{"--join=a:7420", "--join-token=x", "--join-token-file=y"}, []string{"joinToken: goes not together with --join-token-file"}},
