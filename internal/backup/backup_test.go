@@ -266,14 +266,14 @@ func TestB2_Directory(t *testing.T) {
 		}
 		_ = f.Close()
 	}
-	all, err := List(t.Context(), dir)
+	all, err := List(t.Context(), dir, time.Now())
 	if err != nil || len(all) != 2 || all[0].TakenAt.Before(all[1].TakenAt) || time.Since(all[0].TakenAt) > time.Hour {
 		t.Errorf("list: %+v, %v", all, err)
 	}
-	if gone, err := Prune(t.Context(), dir, 1, true); err != nil || len(gone) != 1 {
+	if gone, err := Prune(t.Context(), dir, 1, true, time.Now()); err != nil || len(gone) != 1 {
 		t.Errorf("dry: %v, %v", gone, err)
 	}
-	if gone, err := Prune(t.Context(), dir, 1, false); err != nil || len(gone) != 1 {
+	if gone, err := Prune(t.Context(), dir, 1, false, time.Now()); err != nil || len(gone) != 1 {
 		t.Errorf("prune: %v, %v", gone, err)
 	}
 	if left, err := os.ReadDir(string(dir)); err != nil || len(left) > 2 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +20,8 @@ type Place interface {
 	Keep(ctx context.Context, f *os.File, name string) error
 	// List returns what is kept.
 	List(ctx context.Context) ([]Entry, error)
+	// Begin returns the first bytes of what is kept under a name, so many at most.
+	Begin(ctx context.Context, name string, bytes int) ([]byte, error)
 	// Remove removes what is kept under a name.
 	Remove(ctx context.Context, name string) error
 	// Path is a name as people say it, with the place.
@@ -82,6 +85,16 @@ func (d Directory) List(context.Context) ([]Entry, error) {
 		out = append(out, Entry{e.Name(), info.Size()})
 	}
 	return out, nil
+}
+
+// Begin implements Place.
+func (d Directory) Begin(_ context.Context, name string, bytes int) ([]byte, error) {
+	f, err := openRegular(d.Path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, int64(bytes)))
 }
 
 // Remove implements Place.

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -28,6 +30,10 @@ const (
 	fileTime     = "20060102T150405Z"
 	takeTries    = 3
 	beingWritten = ".part"
+	// agedMagic is how what is encrypted begins.
+	agedMagic = "age-encryption"
+	// clockLead is how far the clock of who took a backup may be ahead.
+	clockLead = time.Hour
 )
 
 // Kept is a backup that is kept somewhere.
@@ -42,6 +48,10 @@ type Kept struct {
 	Encrypted bool `json:"encrypted"`
 	// EtcdSnapshot is etcd's own snapshot beside it; empty: there is none.
 	EtcdSnapshot string `json:"etcdSnapshot,omitempty"`
+
+	// Damaged is why it is none, whatever its name says; empty: it begins as one. It counts
+	// neither as the newest nor among those that are kept.
+	Damaged string `json:"damaged,omitempty"`
 
 	name, beside string
 }
@@ -165,9 +175,9 @@ func snapshot(ctx context.Context, w *Wish, name string) (err error) {
 	return w.To.Keep(ctx, f, name)
 }
 
-// List returns the backups in a place, the newest first. What has another name is left
-// out.
-func List(ctx context.Context, at Place) ([]Kept, error) {
+// List returns the backups in a place, the newest first, by a clock that says now. What has
+// another name is left out.
+func List(ctx context.Context, at Place, now time.Time) ([]Kept, error) {
 	entries, err := at.List(ctx)
 	if err != nil {
 		return nil, err
@@ -183,12 +193,45 @@ func List(ctx context.Context, at Place) ([]Kept, error) {
 		if slices.ContainsFunc(entries, func(o Entry) bool { return o.Name == beside }) {
 			k.beside, k.EtcdSnapshot = beside, at.Path(beside)
 		}
+		k.Damaged, err = damage(ctx, at, &k, now)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue // removed just now
+		case err != nil:
+			return nil, err
+		}
 		out = append(out, k)
 	}
 	slices.SortFunc(out, func(a, b Kept) int {
 		return cmp.Or(b.TakenAt.Compare(a.TakenAt), cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Revision, a.Revision))
 	})
 	return out, nil
+}
+
+// damage is what shows at once that something is no backup, or not of the time in its name.
+func damage(ctx context.Context, at Place, k *Kept, now time.Time) (string, error) {
+	if k.TakenAt.Sub(now) > clockLead {
+		return "its name says a time to come", nil
+	}
+	want := magic
+	if k.Encrypted {
+		want = agedMagic
+	}
+	begin, err := at.Begin(ctx, k.name, len(want))
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "this account cannot read it", nil
+	case err != nil:
+		return "", err
+	case string(begin) != want:
+		return "it does not begin as a backup", nil
+	}
+	return "", nil
+}
+
+// Sound returns those of a list that are not damaged.
+func Sound(all []Kept) []Kept {
+	return slices.DeleteFunc(slices.Clone(all), func(k Kept) bool { return k.Damaged != "" })
 }
 
 func parseName(name string) (k Kept, ok bool) {
@@ -212,13 +255,14 @@ func parseName(name string) (k Kept, ok bool) {
 	return k, err1 == nil && err2 == nil && err3 == nil
 }
 
-// Prune removes backups, with what lies beside them, but the newest few. It returns what it
-// removed, or would with dryRun.
-func Prune(ctx context.Context, at Place, newest int, dryRun bool) ([]Kept, error) {
-	all, err := List(ctx, at)
+// Prune removes backups, with what lies beside them, but the newest few. What is damaged stays
+// and does not count. It returns what it removed, or would with dryRun.
+func Prune(ctx context.Context, at Place, newest int, dryRun bool, now time.Time) ([]Kept, error) {
+	all, err := List(ctx, at, now)
 	if err != nil {
 		return nil, err
 	}
+	all = Sound(all)
 	if len(all) <= newest {
 		return nil, nil
 	}
@@ -240,11 +284,27 @@ func Prune(ctx context.Context, at Place, newest int, dryRun bool) ([]Kept, erro
 
 // Open opens a file, with an identity of age where it is encrypted.
 func Open(path string, identities []age.Identity) (io.ReadCloser, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	return Unseal(f, path, identities)
+}
+
+// openRegular opens a file that is one. A pipe would be waited for.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // Unseal reads a backup, with an identity of age where it is encrypted. It closes what it
@@ -252,7 +312,7 @@ func Open(path string, identities []age.Identity) (io.ReadCloser, error) {
 func Unseal(in io.ReadCloser, what string, identities []age.Identity) (io.ReadCloser, error) {
 	buffered := bufio.NewReader(in)
 	first, err := buffered.Peek(len(magic))
-	if err == nil && string(first) == magic || !strings.HasPrefix(string(first), "age-encryption") {
+	if err == nil && string(first) == magic || !strings.HasPrefix(string(first), agedMagic) {
 		return &unsealed{buffered, in}, nil
 	}
 	if len(identities) == 0 {

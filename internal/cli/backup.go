@@ -69,26 +69,32 @@ func (bv backupVerbs) listCommand() *cobra.Command {
 		Use: "list PLACE", Args: exactlyOne("place"),
 		Short: "List the backups in a place, newest first",
 		Long: "List the backups in a place, newest first. With --max-age it fails where the newest\n" +
-			"one is older, or there is none: that is for monitoring.",
+			"one is older, or there is none: that is for monitoring. What only has the name of a\n" +
+			"backup, or a time to come in it, is told and does not count.",
 		Example: "  carillon backup list /var/backups/carillon\n  carillon backup list s3://backups/carillon --max-age 2h",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := bv.place(args[0], &store)
 			if err != nil {
 				return err
 			}
-			all, err := backup.List(cmd.Context(), at)
+			all, err := backup.List(cmd.Context(), at, bv.now())
 			if err != nil {
 				return err
 			}
 			if err := printList(&bv.printer, all, bv.keptTable()); err != nil {
 				return err
 			}
-			switch {
+			for i := range all {
+				if k := &all[i]; k.Damaged != "" {
+					bv.note("%s is damaged, and does not count: %s", k.Path, k.Damaged)
+				}
+			}
+			switch sound := backup.Sound(all); {
 			case maxAge == 0:
-			case len(all) == 0:
+			case len(sound) == 0:
 				return fmt.Errorf("there is no backup in %s", args[0])
-			case bv.now().Sub(all[0].TakenAt) > maxAge:
-				return fmt.Errorf("the newest backup in %s is of %s, which is more than %s ago", args[0], all[0].TakenAt.UTC().Format(time.RFC3339), maxAge)
+			case bv.now().Sub(sound[0].TakenAt) > maxAge:
+				return fmt.Errorf("the newest backup in %s is of %s, which is more than %s ago", args[0], sound[0].TakenAt.UTC().Format(time.RFC3339), maxAge)
 			}
 			return nil
 		},
@@ -168,14 +174,15 @@ func (bv backupVerbs) pruneCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			gone, err := backup.Prune(cmd.Context(), at, keep, dry)
+			gone, err := backup.Prune(cmd.Context(), at, keep, dry, bv.now())
 			if err != nil {
 				return err
 			}
-			left, err := backup.List(cmd.Context(), at)
+			left, err := backup.List(cmd.Context(), at, bv.now())
 			if err != nil {
 				return err
 			}
+			left = backup.Sound(left)
 			if dry {
 				bv.note("%d would be removed, %d would stay", len(gone), len(left)-len(gone))
 			} else {

@@ -72,7 +72,8 @@ func (bv backupVerbs) schedule(ctx context.Context, t *taking, every time.Durati
 
 // untilDue is how long it is until the next backup is due, by the newest that there is.
 func (bv backupVerbs) untilDue(ctx context.Context, t *taking, every time.Duration) time.Duration {
-	all, err := backup.List(ctx, t.to)
+	all, err := backup.List(ctx, t.to, bv.now())
+	all = backup.Sound(all)
 	if err != nil || len(all) == 0 {
 		return 0 // the place may not be there yet; if it cannot be, taking one tells so
 	}
@@ -92,7 +93,7 @@ func (bv backupVerbs) takeAndPrune(ctx context.Context, t *taking, keep int) err
 		return err
 	}
 	fmt.Fprintf(bv.out, "%s: %d keys, %d jobs\n", k.Path, end.Keys, end.Jobs)
-	gone, err := backup.Prune(ctx, t.to, keep, false)
+	gone, err := backup.Prune(ctx, t.to, keep, false, bv.now())
 	if err != nil {
 		bv.note("old backups were not removed: %v", err)
 	}

@@ -169,6 +169,21 @@ func (b *Bucket) List(ctx context.Context) ([]backup.Entry, error) {
 	return out, nil
 }
 
+// Begin implements backup.Place.
+func (b *Bucket) Begin(ctx context.Context, name string, bytes int) ([]byte, error) {
+	// No range is asked for: of an object that is empty there is none.
+	o, err := b.client.GetObject(ctx, b.name, b.prefix+name, minio.GetObjectOptions{})
+	if err != nil {
+		return nil, b.trouble("read", name, err)
+	}
+	defer func() { _ = o.Close() }()
+	text, err := io.ReadAll(io.LimitReader(o, int64(bytes)))
+	if err != nil {
+		return nil, b.trouble("read", name, err)
+	}
+	return text, nil
+}
+
 // Remove implements backup.Place.
 func (b *Bucket) Remove(ctx context.Context, name string) error {
 	if err := b.client.RemoveObject(ctx, b.name, b.prefix+name, minio.RemoveObjectOptions{}); err != nil {

@@ -66,6 +66,16 @@ func TestBucketKeepsWhatItIsGiven(t *testing.T) {
 	if all, err := other.List(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("those above: %v, %v", all, err)
 	}
+	empty, err := Open("s3://backups/empty", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep(empty, "e", "")
+	for want, at := range map[string]*Bucket{"the text": b, "": empty} {
+		if begin, err := at.Begin(t.Context(), "e", len("the text")); err != nil || string(begin) != want {
+			t.Errorf("begins with %q, want %q: %v", begin, want, err)
+		}
+	}
 	in, err := Read(t.Context(), b.Path("c"), cfg)
 	if err != nil {
 		t.Fatal(err)
