@@ -62,8 +62,8 @@ func (pv planVerbs) intakeCommand() *cobra.Command {
 		Long: "Take plans and queries from a directory that is watched, over TCP, or both, and send\n" +
 			"them, until it is interrupted. All of it happens with your rights, and in one namespace.\n\n" +
 			"A file NAME.xml, .json or .yaml that is renamed into the directory gets its receipt in\n" +
-			"NAME.receipt.xml (or .json), and is then renamed NAME.xml.accepted or .refused; with\n" +
-			"--reports NAME.report.xml says what becomes of it, written anew as it goes on.\n\n" +
+			"NAME.xml.receipt.xml (or .json), and is then renamed NAME.xml.accepted or .refused;\n" +
+			"with --reports NAME.xml.report.xml says what becomes of it, written anew as it goes on.\n\n" +
 			"Over TCP each connection has one document, at whose end its sender closes its side, and\n" +
 			"gets one receipt or report. An address that other hosts reach needs --tls-cert, --tls-key\n" +
 			"and --client-ca.",

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,7 +71,23 @@ func New(cfg Config, deps Deps) (*Intake, error) {
 	if cfg.ReportEvery <= 0 {
 		cfg.ReportEvery = 5 * time.Second
 	}
-	return &Intake{cfg: cfg, plans: deps.Plans, log: deps.Log, files: map[string]*retry{}, reports: map[string]*reporting{}}, nil
+	log := func(line string) { deps.Log(oneLine(line)) }
+	return &Intake{cfg: cfg, plans: deps.Plans, log: log, files: map[string]*retry{}, reports: map[string]*reporting{}}, nil
+}
+
+// oneLine escapes what is no character to be seen: errors have names of files in them as well,
+// and who gives a file its name adds no line to the log.
+func oneLine(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }
 
 // Run takes plans until ctx ends, or the directory or the listener fails.

@@ -31,9 +31,14 @@ type fake struct {
 	ended bool
 	// tried counts what came while it was down.
 	tried int
+	// reading, unless nil, is called before a plan is read.
+	reading func()
 }
 
 func (f *fake) Send(_ context.Context, ns string, format plan.Format, text io.Reader) (api.PlanReceipt, error) {
+	if f.reading != nil {
+		f.reading()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down {
@@ -145,20 +150,20 @@ func TestDirectory(t *testing.T) {
 	if err := os.Symlink("/etc/hostname", filepath.Join(dir, "link.xml")); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"close.receipt.xml", "close.xml.accepted", "close.report.xml", "bad.receipt.json", "bad.json.refused", "ask-none.receipt.xml", "ask-none.xml.refused"} {
+	for _, name := range []string{"close.xml.receipt.xml", "close.xml.accepted", "close.xml.report.xml", "bad.json.receipt.json", "bad.json.refused", "ask-none.xml.receipt.xml", "ask-none.xml.refused"} {
 		await.Until(t, name, func() bool { return there(dir, name) })
 	}
-	read, err := os.ReadFile(filepath.Join(dir, "close.receipt.xml"))
+	read, err := os.ReadFile(filepath.Join(dir, "close.xml.receipt.xml"))
 	var receipt plan.Receipt
 	if err := errors.Join(err, xml.Unmarshal(read, &receipt)); err != nil || !receipt.Accepted || receipt.Plan != "close" || receipt.Count != 1 {
 		t.Errorf("%+v, %v", receipt, err)
 	}
-	read, err = os.ReadFile(filepath.Join(dir, "bad.receipt.json"))
+	read, err = os.ReadFile(filepath.Join(dir, "bad.json.receipt.json"))
 	receipt = plan.Receipt{}
 	if err := errors.Join(err, json.Unmarshal(read, &receipt)); err != nil || receipt.Accepted || len(receipt.Errors) != 1 || receipt.Errors[0].Line != 1 || receipt.Errors[0].Path != "tasks[0].type" {
 		t.Errorf("%+v, %v", receipt, err)
 	}
-	if !there(dir, "notes.txt") || !there(dir, "link.xml") || there(dir, "link.receipt.xml") {
+	if !there(dir, "notes.txt") || !there(dir, "link.xml") || there(dir, "link.xml.receipt.xml") {
 		t.Error("what is no plan was touched")
 	}
 	stop()
@@ -166,13 +171,13 @@ func TestDirectory(t *testing.T) {
 	f.set(func() { f.ended = true })
 	stop = begin(t, f, Config{Dir: dir, Reports: true})
 	await.Until(t, "the last report", func() bool {
-		text, err := os.ReadFile(filepath.Join(dir, "close.report.xml"))
+		text, err := os.ReadFile(filepath.Join(dir, "close.xml.report.xml"))
 		return err == nil && strings.Contains(string(text), `state="succeeded"`)
 	})
 	f.set(func() { f.down = true })
 	drop(t, dir, "later.json", `{"id": "later", "upstream": "erp", "tasks": [{"id": "a", "type": "q"}]}`)
 	await.Until(t, "that it is tried", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.tried > 0 })
-	if there(dir, "later.receipt.json") {
+	if there(dir, "later.json.receipt.json") {
 		t.Error("a receipt of what could not be sent")
 	}
 	f.set(func() { f.down = false })

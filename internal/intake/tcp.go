@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -18,11 +19,16 @@ import (
 )
 
 const (
-	// maxConns is how many connections there are at once, pieceWait how long each piece of a
-	// document may take, and connWait all of a connection.
-	maxConns  = 16
-	pieceWait = 30 * time.Second
-	connWait  = time.Hour
+	// maxConns is how many connections there are at once, maxConnsOf how many of one address,
+	// pieceWait how long each piece of a document may take, and connWait all of a connection.
+	maxConns   = 32
+	maxConnsOf = 16
+	pieceWait  = 30 * time.Second
+	connWait   = time.Hour
+	// paceGrace is how long the other side may be waited for in all, whatever it sends or
+	// takes, and paceRate how many bytes a second of further waiting are worth.
+	paceGrace = 30 * time.Second
+	paceRate  = 8 << 10
 )
 
 // TLS are the files of a listener that is not on loopback: its certificate and key, and the
@@ -77,7 +83,7 @@ func (t *Intake) serve(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	room := make(chan struct{}, maxConns)
+	var taken room
 	for {
 		conn, err := l.Accept()
 		if ctx.Err() != nil {
@@ -94,18 +100,62 @@ func (t *Intake) serve(ctx context.Context) error {
 			}
 			continue
 		}
-		select {
-		case room <- struct{}{}:
-		default:
+		free, ok := taken.take(conn.RemoteAddr())
+		if !ok {
 			_ = conn.Close()
 			continue
 		}
 		wg.Go(func() {
-			defer func() { <-room }()
+			defer free()
 			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 			t.conn(ctx, conn)
 		})
 	}
+}
+
+// room has the connections that there are. The zero value has none.
+type room struct {
+	mu  sync.Mutex
+	all int
+	of  map[netip.Prefix]int
+}
+
+// take takes room for a connection, and returns what gives it back; false: there is none.
+func (r *room) take(from net.Addr) (free func(), ok bool) {
+	of := network(from)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all >= maxConns || r.of[of] >= maxConnsOf {
+		return nil, false
+	}
+	if r.of == nil {
+		r.of = map[netip.Prefix]int{}
+	}
+	r.all++
+	r.of[of]++
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.all--
+		if r.of[of]--; r.of[of] == 0 {
+			delete(r.of, of)
+		}
+	}, true
+}
+
+// network is what counts as one address: of IPv6 a network of 64 bits.
+func network(of net.Addr) netip.Prefix {
+	tcp, ok := of.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.WithZone("").Prefix(bits) // what is no address is one as well
+	return p
 }
 
 // conn takes a document, and answers.
@@ -114,7 +164,7 @@ func (t *Intake) conn(ctx context.Context, conn net.Conn) {
 	ctx, cancel := context.WithTimeout(ctx, connWait)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	c := paced{conn}
+	c := &paced{Conn: conn}
 	in, out := bufio.NewReaderSize(c, 64<<10), bufio.NewWriterSize(c, 64<<10)
 	format, query := plan.Look(in)
 	var receipt plan.Receipt
@@ -160,15 +210,43 @@ func (c *counted) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// paced is a connection each piece of which has pieceWait.
-type paced struct{ net.Conn }
+// paced is a connection each piece of which has pieceWait, and which is waited for only as long
+// as it goes on: for paceGrace in each direction, and a second more for each paceRate bytes.
+type paced struct {
+	net.Conn
 
-func (p paced) Read(b []byte) (int, error) {
-	_ = p.SetReadDeadline(time.Now().Add(pieceWait)) // it may be closed, which the read tells
-	return p.Conn.Read(b)
+	in, out pace
 }
 
-func (p paced) Write(b []byte) (int, error) {
-	_ = p.SetWriteDeadline(time.Now().Add(pieceWait))
-	return p.Conn.Write(b)
+func (p *paced) Read(b []byte) (int, error) {
+	begun := time.Now()
+	_ = p.SetReadDeadline(p.in.until(begun)) // it may be closed, which the read tells
+	n, err := p.Conn.Read(b)
+	p.in.went(n, time.Since(begun))
+	return n, err
+}
+
+func (p *paced) Write(b []byte) (int, error) {
+	begun := time.Now()
+	_ = p.SetWriteDeadline(p.out.until(begun))
+	n, err := p.Conn.Write(b)
+	p.out.went(n, time.Since(begun))
+	return n, err
+}
+
+// pace is how a direction has gone on.
+type pace struct {
+	bytes  int64
+	waited time.Duration
+}
+
+// until is the deadline of what begins now.
+func (p *pace) until(now time.Time) time.Time {
+	most := paceGrace + time.Duration(p.bytes)*time.Second/paceRate
+	return now.Add(min(pieceWait, most-p.waited))
+}
+
+func (p *pace) went(n int, waited time.Duration) {
+	p.bytes += int64(n)
+	p.waited += waited
 }
