@@ -79,20 +79,19 @@ func (lv logVerbs) logsCommand() *cobra.Command {
 				return lv.foldLogs(ctx, run, job.MinionID(minion), follow, shown)
 			}
 			l := &logPrinter{stdout: lv.out, stderr: lv.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
-			silent := minion == "" && len(run.Tasks) > 0 && run.State.Final() &&
+			silent := minion == "" && len(run.Tasks) > 0 &&
 				!slices.ContainsFunc(run.Tasks, func(t job.Task) bool { return t.Stdout.Bytes+t.Stderr.Bytes > 0 })
-			quiet := minion == "" && len(run.Tasks) > 0 && !run.State.Final()
 			filter := newLineFilter(match, tail, l.line)
 			err = lv.output(ctx, run, job.MinionID(minion), follow, filter, func(line api.OutputLine) bool {
-				silent, quiet = false, false
+				silent = false
 				return shown(line.Stream)
 			})
 			l.flush()
 			switch {
-			case err != nil:
-			case silent:
+			case err != nil || !silent:
+			case run.State.Final():
 				lv.noteNothing(&run)
-			case quiet && !follow:
+			case !follow:
 				lv.note("run %s is %s: nothing has been written yet; -f follows it", run.RunID, run.State)
 			}
 			return err

@@ -195,16 +195,14 @@ func TestLogsTellWhatIsLeftOut(t *testing.T) {
 func TestSilentRunSaysSo(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[job.State]string{
-		job.StateSucceeded: " wrote nothing\n", job.StateFailed: " wrote nothing (failed: exit code 3)\n", job.StateRunning: "",
+		job.StateSucceeded: " wrote nothing\n", job.StateFailed: " wrote nothing (failed: exit code 3)\n", job.StateRunning: " is running: nothing has been written yet; -f follows it\n",
 	} {
 		f := newFake(t)
 		run := exampleRun(noon, state)
 		run.Tasks[0].Stdout, run.Tasks[0].Stderr = job.Output{}, job.Output{}
 		f.runs, f.output = []job.Run{run}, nil
 		got := carillon(t.Context(), f, "", "logs", string(run.RunID))
-		if want != "" {
-			want = "run " + string(run.RunID) + want
-		}
+		want = "run " + string(run.RunID) + want
 		if got.code != 0 || got.stdout != "" || got.stderr != want {
 			t.Errorf("%s: got\n%swant %q", state, got, want)
 		}
