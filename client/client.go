@@ -58,6 +58,7 @@ type Client struct {
 	Scripts    Scripts
 	Secrets    Secrets
 	Notifiers  Notifiers
+	Defaults   Defaults
 	HostGroups HostGroups
 	Roles      Roles
 	Bindings   RoleBindings
@@ -127,7 +128,7 @@ func New(cfg Config) (*Client, error) {
 	}}
 	return &Client{
 		Jobs: Jobs{c}, Runs: Runs{c}, Pauses: Pauses{c}, Backfills: Backfills{c}, Groups: Groups{c},
-		Calendars: Calendars{c}, Scripts: Scripts{c}, Secrets: Secrets{c}, Notifiers: Notifiers{c}, HostGroups: HostGroups{c}, Roles: Roles{c}, Bindings: RoleBindings{c}, Minions: Minions{c},
+		Calendars: Calendars{c}, Scripts: Scripts{c}, Secrets: Secrets{c}, Notifiers: Notifiers{c}, Defaults: Defaults{c}, HostGroups: HostGroups{c}, Roles: Roles{c}, Bindings: RoleBindings{c}, Minions: Minions{c},
 		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Sites: Sites{c}, Etcd: Etcd{c}, Shards: Shards{c}, Locks: Locks{c}, Queues: Queues{c}, Plans: Plans{c},
 		Cluster: Cluster{c}, Standby: Standby{c}, Tokens: Tokens{c}, Auth: Auth{c}, Audit: Audit{c}, conn: c,
 	}, nil

@@ -47,6 +47,22 @@ func (l Calendars) Delete(ctx context.Context, k job.Key) error {
 	return l.c.remove(ctx, "namespaces", k.Namespace, "calendars", k.Name)
 }
 
+// Defaults are what the jobs of a namespace get that do not say it themselves. They are
+// made with Jobs.Apply.
+type Defaults struct{ c *conn }
+
+// List returns the defaults of a namespace; of all when that is empty.
+func (d Defaults) List(ctx context.Context, namespace string) ([]job.Defaults, error) {
+	var out struct{ Defaults []job.Defaults }
+	err := d.c.get(ctx, &out, where("namespace", namespace), "defaults")
+	return out.Defaults, err
+}
+
+// Delete deletes the defaults of a namespace. Jobs keep what they have of them.
+func (d Defaults) Delete(ctx context.Context, k job.Key) error {
+	return d.c.remove(ctx, "namespaces", k.Namespace, "defaults", k.Name)
+}
+
 // Scripts are the cluster's library of scripts.
 type Scripts struct{ c *conn }
 

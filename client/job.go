@@ -135,6 +135,20 @@ func (j Jobs) enable(ctx context.Context, k job.Key, verb string, o api.Order) (
 	return out, err
 }
 
+// Versions returns what a job was before its last edits, the newest first.
+func (j Jobs) Versions(ctx context.Context, k job.Key) ([]job.Former, error) {
+	var out struct{ Versions []job.Former }
+	err := j.c.get(ctx, &out, nil, jobPath(k, "versions")...)
+	return out.Versions, err
+}
+
+// RollBack makes a job again what it was at a generation.
+func (j Jobs) RollBack(ctx context.Context, k job.Key, generation int64, o api.Order) (api.ApplyResult, error) {
+	var out api.ApplyResult
+	err := j.c.send(ctx, http.MethodPost, full(jobPath(k, "versions", strconv.FormatInt(generation, 10), "restore")), orderOf(o), &out)
+	return out, err
+}
+
 // Start starts a job now, whatever its schedule says.
 func (j Jobs) Start(ctx context.Context, k job.Key, req api.StartRequest) (api.Started, error) {
 	body := struct {

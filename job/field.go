@@ -417,6 +417,8 @@ func Fields(kind string) []Field {
 		out = fieldsOf(secretRows(), "spec.")
 	case KindNotifier:
 		out = fieldsOf(notifierRows(), "spec.")
+	case KindDefaults:
+		out = fieldsOf(defaultsRows(), "spec.")
 	case KindHostGroup:
 		out = []Field{{Path: "spec.match", Zero: "write a target such as web[1-20] or os == \"linux\""}}
 	case KindRole:

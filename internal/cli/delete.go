@@ -48,7 +48,7 @@ func (mf manifestVerbs) deleteCommand() *cobra.Command {
 				return unknownWord(cmd, "thing to delete", args[0])
 			}
 			if len(src.files) == 0 {
-				return usagef("specify what to delete: job NAME, group NAME, hostgroup NAME, calendar NAME, queue NAME, script NAME, secret NAME, notifier NAME, role NAME, rolebinding NAME, or -f FILE")
+				return usagef("specify what to delete: job NAME, group NAME, hostgroup NAME, calendar NAME, queue NAME, script NAME, secret NAME, notifier NAME, defaults NAME, role NAME, rolebinding NAME, or -f FILE")
 			}
 			files, err := mf.readManifests(src)
 			if err != nil {
@@ -65,12 +65,12 @@ func (mf manifestVerbs) deleteCommand() *cobra.Command {
 	hosts, calendars, scripts := hostGroupVerbs(mf).deleteHostGroupsCommand(&yes), calendarVerbs(mf).deleteCalendarsCommand(&yes), scriptVerbs(mf).deleteScriptsCommand(&yes)
 	roles, bindings := roleVerbs(mf).deleteRolesCommand(&yes), roleVerbs(mf).deleteRoleBindingsCommand(&yes)
 	queues, secrets := queueVerbs(mf).deleteQueuesCommand(&yes), secretVerbs(mf).deleteSecretsCommand(&yes)
-	told := notifierVerbs(mf).deleteNotifiersCommand(&yes)
-	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars, queues, scripts, secrets, told, roles, bindings} {
+	told, defaults := notifierVerbs(mf).deleteNotifiersCommand(&yes), defaultsVerbs(mf).deleteDefaultsCommand(&yes)
+	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars, queues, scripts, secrets, told, defaults, roles, bindings} {
 		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
 		reasonFlag(c, &mf.reason)
 	}
-	cmd.AddCommand(jobs, groups, hosts, calendars, queues, scripts, secrets, told, roles, bindings, backfillVerbs(mf).deleteBackfillCommand())
+	cmd.AddCommand(jobs, groups, hosts, calendars, queues, scripts, secrets, told, defaults, roles, bindings, backfillVerbs(mf).deleteBackfillCommand())
 	return cmd
 }
 
@@ -165,6 +165,8 @@ func (mf manifestVerbs) remove(ctx context.Context, things []thing) ([]api.Apply
 			remove = mf.client.Secrets.Delete
 		case job.KindNotifier:
 			remove = mf.client.Notifiers.Delete
+		case job.KindDefaults:
+			remove = mf.client.Defaults.Delete
 		case job.KindScript:
 			remove = mf.client.Scripts.Delete
 		case job.KindRole:

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -107,8 +109,15 @@ func (mf manifestVerbs) differences(ctx context.Context, files []manifestFile, p
 		if err != nil {
 			return nil, err
 		}
+		defaults, err := mf.defaultsFor(ctx, inFile)
+		if err != nil {
+			return nil, err
+		}
 		for i := range inFile {
 			o := &inFile[i]
+			if d := defaults[o.Metadata.Namespace]; d != nil && o.Kind == job.KindJob {
+				_, _ = manifest.Fill(o, d) // what would be stored; the server has told what is wrong with it
+			}
 			t := thingOf(o.Kind, o.Metadata.Namespace, o.Metadata.Name)
 			action := actions[t]
 			if action == api.ActionUnchanged {
@@ -122,6 +131,28 @@ func (mf manifestVerbs) differences(ctx context.Context, files []manifestFile, p
 		}
 	}
 	return all, nil
+}
+
+// defaultsFor are the defaults that jobs of a file would get, by namespace: those in the
+// file, or else those that are stored, as far as the reader may see them.
+func (mf manifestVerbs) defaultsFor(ctx context.Context, objects []manifest.Object) (map[string]*job.DefaultsSpec, error) {
+	out := map[string]*job.DefaultsSpec{}
+	if !slices.ContainsFunc(objects, func(o manifest.Object) bool { return o.Kind == job.KindJob }) {
+		return out, nil
+	}
+	stored, err := mf.client.Defaults.List(ctx, "")
+	if err != nil && !errors.Is(err, job.ErrForbidden) && !errors.Is(err, job.ErrNotFound) {
+		return nil, err
+	}
+	for i := range stored {
+		out[stored[i].Namespace] = &stored[i].Spec
+	}
+	for i := range objects {
+		if objects[i].Kind == job.KindDefaults {
+			out[objects[i].Metadata.Namespace] = &objects[i].Defaults
+		}
+	}
+	return out, nil
 }
 
 // diffOf is the difference of one object as text.

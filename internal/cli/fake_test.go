@@ -75,6 +75,16 @@ func newFake(t *testing.T) *fake {
 			reply(w, api.ApplyResult{Kind: "Job", Namespace: r.PathValue("ns"), Name: r.PathValue("name"), Action: api.ActionUpdated})
 		})
 	}
+	mux.HandleFunc("GET /v1/namespaces/{ns}/jobs/{name}/versions", func(w http.ResponseWriter, _ *http.Request) {
+		old := func(n int64) job.Former {
+			return job.Former{Generation: n, AppliedBy: "ada", UpdatedAt: noon, ReplacedAt: noon, Spec: job.Spec{Command: []string{"echo", "former"}}}
+		}
+		reply(w, map[string]any{"versions": []job.Former{old(2), old(1)}})
+	})
+	mux.HandleFunc("POST /v1/namespaces/{ns}/jobs/{name}/versions/{generation}/restore", func(w http.ResponseWriter, r *http.Request) {
+		f.given = append(f.given, "restore "+r.PathValue("generation"))
+		reply(w, api.ApplyResult{Kind: "Job", Namespace: r.PathValue("ns"), Name: r.PathValue("name"), Action: api.ActionUpdated})
+	})
 	mux.HandleFunc("GET /v1/minion-update", func(w http.ResponseWriter, _ *http.Request) { reply(w, f.update) })
 	mux.HandleFunc("GET /v1/groups", f.listGroups)
 	mux.HandleFunc("GET /v1/namespaces/{ns}/groups/{name}", f.group)
@@ -118,6 +128,7 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("GET /v1/notifiers", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, map[string]any{"notifiers": []api.Notifier{}})
 	})
+	mux.HandleFunc("GET /v1/defaults", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"defaults": []job.Defaults{}}) })
 	mux.HandleFunc("GET /v1/secrets", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"secrets": []job.Secret{}}) })
 	mux.HandleFunc("GET /v1/scripts", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"scripts": []job.SavedScript{}}) })
 	mux.HandleFunc("GET /v1/roles", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"roles": exampleRoles()}) })

@@ -13,6 +13,8 @@ func kindWords(kind string) []string {
 	one := strings.ToLower(kind)
 	words := []string{one, one + "s"}
 	switch kind {
+	case job.KindDefaults:
+		words = []string{one, "default"}
 	case job.KindJob:
 		words = append(words, "j")
 	case job.KindGroup:

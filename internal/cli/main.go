@@ -189,6 +189,7 @@ func (a *app) root() *cobra.Command {
 	)
 	a.completeNames(root)
 	root.AddCommand(jobVerbs{a.call}.enableCommands()...)
+	root.AddCommand(jobVersionVerbs{a.call}.versionsCommand(), jobVersionVerbs{a.call}.rollbackCommand())
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "runs", "nodes", "minions", "shards":

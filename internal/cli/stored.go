@@ -98,6 +98,12 @@ func notifierObject(v *api.Notifier) manifest.Object {
 	return o
 }
 
+func defaultsObject(v *job.Defaults) manifest.Object {
+	o := objectOf(job.KindDefaults, v.Metadata)
+	o.Defaults = v.Spec
+	return o
+}
+
 // objects makes objects of a list that the API returned.
 func objects[T any](all []T, err error, object func(*T) manifest.Object) ([]manifest.Object, error) {
 	if err != nil {
@@ -143,6 +149,9 @@ func (mf manifestVerbs) stored(ctx context.Context, kind, namespace string) (all
 	case job.KindNotifier:
 		list, err := mf.client.Notifiers.List(ctx, namespace)
 		return objects(list, err, notifierObject)
+	case job.KindDefaults:
+		list, err := mf.client.Defaults.List(ctx, namespace)
+		return objects(list, err, defaultsObject)
 	case job.KindRole:
 		list, err := mf.client.Roles.List(ctx)
 		return objects(slices.DeleteFunc(list, func(r api.Role) bool { return r.BuiltIn }), err, roleObject)

@@ -12,11 +12,11 @@ import (
 func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get WHAT", GroupID: groupJobs,
-		Short:   "List jobs, groups, hostgroups, calendars, queues, scripts, secrets, notifiers, roles, rolebindings, runs, pauses, backfills, nodes, minions or shards, or show one",
+		Short:   "List jobs, groups, hostgroups, calendars, queues, scripts, secrets, notifiers, defaults, roles, rolebindings, runs, pauses, backfills, nodes, minions or shards, or show one",
 		Example: "  carillon get jobs --sort-by nextAt\n  carillon get job/backup -o jsonpath='{.nextAt}'\n  carillon get runs --watch",
 		RunE:    needsNoun,
 	}
-	cmd.AddCommand(jobVerbs{a.call}.getJobsCommand(), groupVerbs{a.call}.getGroupsCommand(), hostGroupVerbs{a.call}.getHostGroupsCommand(), calendarVerbs{a.call}.getCalendarsCommand(), queueVerbs{a.call}.getQueuesCommand(), scriptVerbs{a.call}.getScriptsCommand(), secretVerbs{a.call}.getSecretsCommand(), notifierVerbs{a.call}.getNotifiersCommand(), roleVerbs{a.call}.getRolesCommand(), roleVerbs{a.call}.getRoleBindingsCommand(), runVerbs{a.call}.getRunsCommand(), pauseVerbs{a.call}.getPausesCommand(), backfillVerbs{a.call}.getBackfillsCommand(), nodeVerbs{a.call}.nodesCommand(""), minionVerbs{a.call}.minionsCommand(""), shardVerbs{a.call}.shardsCommand(""))
+	cmd.AddCommand(jobVerbs{a.call}.getJobsCommand(), groupVerbs{a.call}.getGroupsCommand(), hostGroupVerbs{a.call}.getHostGroupsCommand(), calendarVerbs{a.call}.getCalendarsCommand(), queueVerbs{a.call}.getQueuesCommand(), scriptVerbs{a.call}.getScriptsCommand(), secretVerbs{a.call}.getSecretsCommand(), notifierVerbs{a.call}.getNotifiersCommand(), defaultsVerbs{a.call}.getDefaultsCommand(), roleVerbs{a.call}.getRolesCommand(), roleVerbs{a.call}.getRoleBindingsCommand(), runVerbs{a.call}.getRunsCommand(), pauseVerbs{a.call}.getPausesCommand(), backfillVerbs{a.call}.getBackfillsCommand(), nodeVerbs{a.call}.nodesCommand(""), minionVerbs{a.call}.minionsCommand(""), shardVerbs{a.call}.shardsCommand(""))
 	for _, c := range cmd.Commands() {
 		a.addListFlags(c)
 	}

@@ -16,7 +16,7 @@ func nounVerbs() []string { return []string{"get", "describe", "delete"} }
 
 // jobNameVerbs are the verbs behind which stands the name of a job.
 func jobNameVerbs() []string {
-	return []string{"pause", "resume", "enable", "disable", "run", "runs", "logs", "next"}
+	return []string{"pause", "resume", "enable", "disable", "run", "runs", "logs", "next", "versions", "rollback"}
 }
 
 // shortNouns are short words for things that are in no file.

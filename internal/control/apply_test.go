@@ -106,7 +106,7 @@ func TestApplyTellsAllProblems(t *testing.T) {
 	}
 	want := []job.Problem{
 		{Path: "metadata.name", Message: "ops/a is given twice, first in line 1; give each job once", File: "x.json", Line: 2},
-		{Path: "kind", Message: `"Widget" cannot be applied; want Job or Group or HostGroup or Calendar or Queue or Script or Secret or Notifier or RoleBinding or Role`, File: "x.json", Line: 3},
+		{Path: "kind", Message: `"Widget" cannot be applied; want Job or Group or HostGroup or Calendar or Queue or Script or Secret or Notifier or Defaults or RoleBinding or Role`, File: "x.json", Line: 3},
 	}
 	if d := cmp.Diff(want, invalid.Problems); d != "" {
 		t.Errorf("problems (-want +got):\n%s", d)

@@ -1,6 +1,7 @@
 package etcdkv
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/carillon-cron/carillon/job"
@@ -11,6 +12,23 @@ func (k Keys) Notifiers() string { return k.root + "notifiers/" }
 
 // Notifier is the key of a notifier.
 func (k Keys) Notifier(key job.Key) string { return k.Notifiers() + key.Namespace + "/" + key.Name }
+
+// KeptVersions is how many versions of a job are kept, besides the one that it has.
+const KeptVersions = 10
+
+// JobVersions is the prefix of what a job was before its last edits.
+func (k Keys) JobVersions(uid job.UID) string { return k.root + "versions/" + uid.String() + "/" }
+
+// JobVersion is the key of what a job was at a generation, and so many before it.
+func (k Keys) JobVersion(uid job.UID, generation int64) string {
+	return k.JobVersions(uid) + strconv.FormatInt(generation%KeptVersions, 10)
+}
+
+// Defaults is the prefix of the defaults of all namespaces.
+func (k Keys) Defaults() string { return k.root + "defaults/" }
+
+// DefaultsOf is the key of the defaults of a namespace.
+func (k Keys) DefaultsOf(namespace string) string { return k.Defaults() + namespace }
 
 // Alerts is the prefix of all that is to be told, and was told last.
 func (k Keys) Alerts() string { return k.root + "alerts/" }

@@ -92,6 +92,18 @@ type StoredNotifier struct {
 	job.Notifier
 }
 
+// StoredVersion is the value of the key of a job's former version.
+type StoredVersion struct {
+	Schema int `json:"schema"`
+	job.Former
+}
+
+// StoredDefaults is the value of the key of a namespace's defaults.
+type StoredDefaults struct {
+	Schema int `json:"schema"`
+	job.Defaults
+}
+
 // AlertNote is what a notifier has to tell: its owner makes deliveries of it.
 type AlertNote struct {
 	Schema int         `json:"schema"`

@@ -190,6 +190,8 @@ func (a *API) Register(plain *http.ServeMux) error {
 	a.scriptRoutes(doc)
 	a.secretRoutes(doc)
 	a.notifierRoutes(doc)
+	a.defaultsRoutes(doc)
+	a.versionRoutes(doc)
 	a.pauseRoutes(doc)
 	a.lockRoutes(doc)
 	a.queueRoutes(doc)

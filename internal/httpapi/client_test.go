@@ -109,7 +109,7 @@ func argumentsOf(t *testing.T, method reflect.Type) []reflect.Value {
 			v = reflect.ValueOf(plan.JSON)
 		case in.Kind() == reflect.String:
 			v.SetString("one")
-		case in.Kind() == reflect.Int:
+		case in.Kind() == reflect.Int, in == reflect.TypeFor[int64]():
 			v.SetInt(1)
 		case in == reflect.TypeFor[time.Duration]():
 			v.SetInt(int64(time.Minute))

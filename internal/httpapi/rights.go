@@ -88,13 +88,15 @@ func routeRights() map[string]Right {
 	rows := map[string]Right{
 		"POST /v1/apply": {rights.Edit, rights.Jobs, AtBody},
 
-		"GET /v1/jobs":                    {rights.Read, rights.Jobs, AtList},
-		"GET " + job:                      {rights.Read, rights.Jobs, AtPath},
-		"DELETE " + job:                   {rights.Delete, rights.Jobs, AtPath},
-		"POST " + job + "/enable":         {rights.Edit, rights.Jobs, AtPath},
-		"POST " + job + "/webhook-secret": {rights.Edit, rights.Jobs, AtPath},
-		"POST " + job + "/disable":        {rights.Edit, rights.Jobs, AtPath},
-		"POST " + job + "/run":            {rights.Run, rights.Jobs, AtPath},
+		"GET /v1/jobs":                                   {rights.Read, rights.Jobs, AtList},
+		"GET " + job:                                     {rights.Read, rights.Jobs, AtPath},
+		"DELETE " + job:                                  {rights.Delete, rights.Jobs, AtPath},
+		"POST " + job + "/enable":                        {rights.Edit, rights.Jobs, AtPath},
+		"POST " + job + "/webhook-secret":                {rights.Edit, rights.Jobs, AtPath},
+		"POST " + job + "/disable":                       {rights.Edit, rights.Jobs, AtPath},
+		"POST " + job + "/run":                           {rights.Run, rights.Jobs, AtPath},
+		"GET " + job + "/versions":                       {rights.Read, rights.Jobs, AtPath},
+		"POST " + job + "/versions/{generation}/restore": {rights.Edit, rights.Jobs, AtPath},
 
 		"GET " + job + "/fires/{at}":    {rights.Read, rights.Jobs, AtPath},
 		"GET " + job + "/next":          {rights.Read, rights.Jobs, AtPath},
@@ -125,6 +127,8 @@ func routeRights() map[string]Right {
 		"GET " + ofKind("secrets"):      {rights.Read, rights.Secrets, AtPath},
 		"DELETE " + ofKind("secrets"):   {rights.Delete, rights.Secrets, AtPath},
 
+		"GET /v1/defaults":                                  {rights.Read, rights.Defaults, AtList},
+		"DELETE " + ofKind("defaults"):                      {rights.Delete, rights.Defaults, AtPath},
 		"GET /v1/notifiers":                                 {rights.Read, rights.Notifiers, AtList},
 		"GET " + ofKind("notifiers"):                        {rights.Read, rights.Notifiers, AtPath},
 		"DELETE " + ofKind("notifiers"):                     {rights.Delete, rights.Notifiers, AtPath},

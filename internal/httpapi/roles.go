@@ -28,6 +28,8 @@ type Jobs interface {
 	Delete(ctx context.Context, key job.Key) (time.Time, error)
 	Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire, error)
 	Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (api.Upcoming, error)
+	Versions(ctx context.Context, key job.Key) ([]job.Former, error)
+	RollBack(ctx context.Context, key job.Key, generation int64, o api.Order) (api.ApplyResult, error)
 }
 
 // Starting starts runs and takes orders for open ones.
@@ -69,6 +71,8 @@ type Definitions interface {
 	Secrets(ctx context.Context, namespace string) ([]job.Secret, error)
 	Secret(ctx context.Context, key job.Key) (api.SecretDetail, error)
 	DeleteSecret(ctx context.Context, key job.Key) error
+	Defaults(ctx context.Context, namespace string) ([]job.Defaults, error)
+	DeleteDefaults(ctx context.Context, key job.Key) error
 }
 
 // Notifiers shows, deletes and tries notifiers.

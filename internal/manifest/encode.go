@@ -47,6 +47,8 @@ func documentNode(o *Object) *yaml.Node {
 		return node(reflect.ValueOf(document[job.QueueSpec]{job.APIVersion, o.Kind, o.Metadata, o.Queue}))
 	case job.KindNotifier:
 		return node(reflect.ValueOf(document[job.NotifierSpec]{job.APIVersion, o.Kind, o.Metadata, o.Notifier}))
+	case job.KindDefaults:
+		return node(reflect.ValueOf(document[job.DefaultsSpec]{job.APIVersion, o.Kind, o.Metadata, o.Defaults}))
 	case job.KindSecret:
 		return node(reflect.ValueOf(document[job.SecretSpec]{job.APIVersion, o.Kind, o.Metadata, o.Secret}))
 	case job.KindScript:

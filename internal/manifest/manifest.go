@@ -34,7 +34,7 @@ type Object struct {
 	Metadata job.Metadata
 	// Spec is a job's spec, Group a group's, HostGroup that of a group of
 	// hosts, Calendar a calendar's, Script a script's, Queue a queue's, Secret a
-	// secret's, Notifier a notifier's, and Role and RoleBinding those of who may do what; the others are zero.
+	// secret's, Notifier a notifier's, Defaults those of a namespace, and Role and RoleBinding those of who may do what; the others are zero.
 	Spec        job.Spec
 	Group       job.GroupSpec
 	HostGroup   job.HostGroupSpec
@@ -43,6 +43,7 @@ type Object struct {
 	Queue       job.QueueSpec
 	Secret      job.SecretSpec
 	Notifier    job.NotifierSpec
+	Defaults    job.DefaultsSpec
 	Role        job.RoleSpec
 	RoleBinding job.RoleBindingSpec
 	// File and Line tell where the document begins; Line counts from 1.

@@ -316,6 +316,12 @@ func TestM3_RoundTrip(t *testing.T) {
 					Quiet: []string{"night"}, Subject: "{{.Job}}", Text: "{{range .Alerts}}{{.Reason}}{{end}}",
 					Email: &job.EmailReceiver{Server: "smtp.example.org:587", TLS: job.TLSStart, From: "c@example.org", To: []string{"a@example.org"}, User: "me", PasswordFile: "pw"},
 				}
+			case job.KindDefaults:
+				in[i].Metadata.Name = job.DefaultsName
+				in[i].Defaults = job.DefaultsSpec{
+					Description: text.Draw(rt, "description"), TimeZone: "Europe/Berlin", User: "www", Env: map[string]string{"A": text.Draw(rt, "env")}, Timeout: job.Duration(time.Hour),
+					Retry: job.Retry{Attempts: 3, Backoff: job.Duration(time.Second)}, PauseAfterFailures: 3, LateAfter: duration(time.Second, time.Hour).Draw(rt, "late"),
+				}
 			case job.KindRole:
 				in[i].Metadata.Namespace = job.DefaultNamespace
 				in[i].Role.Rules = []job.RoleRule{

@@ -24,7 +24,7 @@ import (
 
 // spec is what a user writes of a kind.
 type spec interface {
-	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec | job.QueueSpec | job.SecretSpec | job.NotifierSpec | job.RoleSpec | job.RoleBindingSpec
+	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec | job.QueueSpec | job.SecretSpec | job.NotifierSpec | job.DefaultsSpec | job.RoleSpec | job.RoleBindingSpec
 }
 
 // document is a document's outermost fields, in the order they are written. S
@@ -38,7 +38,7 @@ type document[S spec] struct {
 
 // Kinds lists the kinds of objects, each before those that it may name.
 func Kinds() []string {
-	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindQueue, job.KindScript, job.KindSecret, job.KindNotifier, job.KindRoleBinding, job.KindRole}
+	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindQueue, job.KindScript, job.KindSecret, job.KindNotifier, job.KindDefaults, job.KindRoleBinding, job.KindRole}
 }
 
 // object reads and checks one document. It is false when there is no telling
@@ -66,6 +66,8 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 		o.Metadata, o.Secret = read[job.SecretSpec](r, n)
 	case job.KindNotifier:
 		o.Metadata, o.Notifier = read[job.NotifierSpec](r, n)
+	case job.KindDefaults:
+		o.Metadata, o.Defaults = read[job.DefaultsSpec](r, n)
 	case job.KindHostGroup:
 		o.Metadata, o.HostGroup = read[job.HostGroupSpec](r, n)
 	case job.KindRole:
@@ -316,6 +318,8 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		return append(problems, checkSecret(&o.Secret)...)
 	case job.KindNotifier:
 		return append(append(problems, o.Notifier.Validate()...), message.Check(&job.Notifier{Metadata: o.Metadata, Spec: o.Notifier})...)
+	case job.KindDefaults:
+		return append(problems, checkDefaults(o)...)
 	case job.KindRole:
 		return append(append(problems, wholeCluster(o, "a role")...), rights.RoleOf(o.Metadata.Name, &o.Role).Validate()...)
 	case job.KindRoleBinding:

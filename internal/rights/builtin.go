@@ -15,7 +15,7 @@ const (
 // Output may hold secrets, so that a viewer does not read it; commands of one's own on
 // hosts are an operator's, since they are what an account of the host may do.
 func BuiltIn() []Role {
-	ours := []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, Locks}
+	ours := []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, Defaults, Locks}
 	shared := []Kind{HostGroups, Minions, Nodes, Shards, Cluster}
 	viewer := []Rule{{Verbs: []Verb{Read}, Kinds: append(append([]Kind{}, ours...), shared...)}}
 	runner := append(append([]Rule{}, viewer...), Rule{Verbs: []Verb{Logs, Run}, Kinds: []Kind{Jobs, Runs, Queues}})

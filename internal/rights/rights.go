@@ -47,6 +47,7 @@ const (
 	Queues     Kind = "queues"
 	Secrets    Kind = "secrets"
 	Notifiers  Kind = "notifiers"
+	Defaults   Kind = "defaults"
 	Locks      Kind = "locks"
 	HostGroups Kind = "hostgroups"
 	Minions    Kind = "minions"
@@ -60,13 +61,13 @@ const (
 
 // Kinds are all but AnyKind.
 func Kinds() []Kind {
-	return []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, Locks, HostGroups, Minions, Nodes, Shards, Tokens, Roles, Cluster}
+	return []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, Defaults, Locks, HostGroups, Minions, Nodes, Shards, Tokens, Roles, Cluster}
 }
 
 // Namespaced reports whether things of a kind lie in namespaces.
 func (k Kind) Namespaced() bool {
 	switch k {
-	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, Locks:
+	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, Defaults, Locks:
 		return true
 	default:
 		return false
@@ -77,7 +78,7 @@ func (k Kind) Namespaced() bool {
 // apart. A run has those of its job.
 func (k Kind) Labeled() bool {
 	switch k {
-	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, HostGroups, Minions:
+	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, Defaults, HostGroups, Minions:
 		return true
 	default:
 		return false

@@ -37,7 +37,9 @@ type jobData struct {
 	// Changes are who changed it, where the reader may see the audit.
 	Changes []api.AuditRecord
 	Audit   bool
-	Does    map[string]bool
+	// Versions are what it was before, the newest first.
+	Versions []version
+	Does     map[string]bool
 }
 
 // instant is an instant of a job in its own zone.
@@ -88,6 +90,9 @@ func (u *UI) jobData(ctx context.Context, key job.Key) (*jobData, error) {
 	switch {
 	case errors.As(err, new(*job.InvalidError)): // its schedule cannot be read: the page says so above
 	case err != nil:
+		return nil, err
+	}
+	if d.Versions, err = u.versions(ctx, &v); err != nil {
 		return nil, err
 	}
 	d.Zone, d.Ends, d.Next = next.TimeZone, next.Ends, instants(&next)
@@ -196,6 +201,8 @@ func (u *UI) doJob(w http.ResponseWriter, r *http.Request) {
 			fire, err = u.control.Start(r.Context(), key, api.StartRequest{Params: params})
 			back = "/runs/" + string(fire.RunID())
 		}
+	case "rollback":
+		err = u.rollBack(r.Context(), key, r)
 	default:
 		act, ok := u.acts()[do]
 		if !ok {

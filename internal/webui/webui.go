@@ -47,6 +47,7 @@ type Control interface {
 	Plan(ctx context.Context, namespace, upstream, id string) (api.Plan, error)
 	PlanTasks(ctx context.Context, namespace, upstream, id string, q api.PlanTaskQuery) (api.PlanTaskPage, error)
 	Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (api.Upcoming, error)
+	Versions(ctx context.Context, key job.Key) ([]job.Former, error)
 	Pauses(ctx context.Context) ([]api.Pause, error)
 	Calendars(ctx context.Context, namespace string) ([]job.Calendar, error)
 	Notifiers(ctx context.Context, namespace string) ([]api.Notifier, error)
@@ -63,6 +64,7 @@ type Control interface {
 // what the reader may not do anywhere.
 type Acting interface {
 	Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error)
+	RollBack(ctx context.Context, key job.Key, generation int64, o api.Order) (api.ApplyResult, error)
 	SetEnabled(ctx context.Context, key job.Key, on bool, o api.Order) (api.ApplyResult, error)
 	Pause(ctx context.Context, p api.Paused, until time.Time, o api.Order) (time.Time, error)
 	Resume(ctx context.Context, p api.Paused, o api.Order) (time.Time, error)

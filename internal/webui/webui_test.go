@@ -78,6 +78,16 @@ func (f fake) Resume(_ context.Context, p api.Paused, _ api.Order) (time.Time, e
 	return time.Time{}, f.refuse(job.Key{Namespace: p.Namespace, Name: p.Name})
 }
 
+func (f fake) Versions(context.Context, job.Key) ([]job.Former, error) {
+	return []job.Former{{Generation: 1, AppliedBy: "ada", ReplacedAt: time.Now(), Spec: job.Spec{Schedules: []string{"@daily"}, Command: []string{hostile}}}}, f.err
+}
+func (f fake) RollBack(_ context.Context, key job.Key, generation int64, _ api.Order) (api.ApplyResult, error) {
+	if generation != 1 {
+		return api.ApplyResult{}, job.ErrNotFound
+	}
+	return api.ApplyResult{}, f.refuse(key)
+}
+
 func (f fake) Upcoming(context.Context, job.Key, time.Time, int) (api.Upcoming, error) {
 	at := time.Date(2027, 3, 28, 0, 30, 0, 0, time.UTC)
 	return api.Upcoming{TimeZone: "Europe/Berlin", Next: []api.Instant{{At: at}, {At: at.Add(time.Hour), Skipped: hostile}}, Ends: "it ends"}, f.err
@@ -287,7 +297,7 @@ func TestPages(t *testing.T) {
 		"/doctor":                     {"clocks", "▲ warn", "set them"},
 		"/audit":                      {"job.update", "spec.command", "after=older", "/jobs/ops/one"},
 		"/jobs?q=ops&sort=-next":      {"1234 found", "of 2 shards of node s2", `href="/jobs?q=ops&#43;namespace%3Ashop&amp;sort=-next"`, "cursor=next", "Pause", `value="ops/one"`, `rel="next"`},
-		"/jobs/ops/one":               {"every minute", "skip, latest", "clocks change from", "Sun 2027-03-28 03:30:00 &#43;02:00", "No more: it ends", "Run now", "<del>", "<rect", "abcd-0123456789abcdef", "2 shards of node s2"},
+		"/jobs/ops/one":               {"every minute", "skip, latest", "clocks change from", "Sun 2027-03-28 03:30:00 &#43;02:00", "No more: it ends", "Run now", "<del>", "<rect", "abcd-0123456789abcdef", "2 shards of node s2", "generation 1, until", "Roll back to generation 1", `<del>-  schedules`, `<ins>+  schedules`},
 		"/runs":                       {"failed", "7ms", "cursor=next", "2 shards of node s2"},
 		"/runs/abcd-0123456789abcdef": {"exit code 3", "7ms", "m1", "stdout"},
 		"/queues":                     {"ops/report", "paused", "17", "ops/quiet", "open", `data-topics="queues"`},

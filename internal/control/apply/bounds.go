@@ -44,7 +44,7 @@ func (p *planner) dispatchBounds(ctx context.Context, o *manifest.Object, old jo
 	switch {
 	case !may: // the job has named the queue before, by somebody who may
 		puts = old
-	case p.switching && len(held)+len(puts) == 0, !s.Keeps():
+	case p.purpose == switching && len(held)+len(puts) == 0, !s.Keeps():
 		return old, nil
 	}
 	return held.With(puts), nil
@@ -82,7 +82,7 @@ func (p *planner) bounds(ctx context.Context, o *manifest.Object, k rights.Kind,
 	switch {
 	case err != nil:
 		return nil, err
-	case len(held) == 0 && p.switching: // who switches it on, or off, has not looked at what it starts
+	case len(held) == 0 && p.purpose == switching: // who switches it on, or off, has not looked at what it starts
 		return old, nil
 	case len(held) == 0:
 		return nil, nil

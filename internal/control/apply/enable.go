@@ -33,7 +33,7 @@ func (ap *Applier) SetEnabled(ctx context.Context, key job.Key, on bool, o api.O
 		if stored.Spec.IsEnabled() == on {
 			return api.ApplyResult{Kind: job.KindJob, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUnchanged}, nil
 		}
-		changes, err := ap.planAs(ctx, []manifest.Object{{Kind: job.KindJob, Metadata: stored.Metadata, Spec: spec}}, true)
+		changes, err := ap.planAs(ctx, []manifest.Object{{Kind: job.KindJob, Metadata: stored.Metadata, Spec: spec}}, switching)
 		if err != nil {
 			return api.ApplyResult{}, err
 		}

@@ -57,7 +57,7 @@ func (p *planner) once(what string, find func() (minions.Takers, error)) (minion
 // nothing but whether it is enabled changes, or nothing at all. Handlers come and go, and
 // what was stored is not to be held up by that.
 func (p *planner) looksAtTakers(ch *change) bool {
-	return !p.switching && ch.result.Action != api.ActionUnchanged
+	return p.purpose != switching && ch.result.Action != api.ActionUnchanged
 }
 
 // checkInputs tells which jobs give a handler what no minion takes that may do their tasks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,18 @@ import (
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
+)
+
+// purpose is what objects are planned for.
+type purpose uint8
+
+const (
+	// applying: they are what somebody has written.
+	applying purpose = iota
+	// switching: jobs are switched on or off, and nothing else of them changes.
+	switching
+	// restoring: they are what was stored. Defaults are not filled in again.
+	restoring
 )
 
 // planner works out what applying objects changes. All its changes may go into
@@ -53,6 +66,12 @@ type planner struct {
 	given   map[job.Key]bool
 	// notifiers are those that the objects are; nil: there is none.
 	notifiers map[job.Key]*mvccpb.KeyValue
+	// defaults are those of the objects' namespaces, as they are stored; nil: there are
+	// none. givenDefaults are the namespaces whose defaults are among the objects, filled
+	// what jobs get of defaults, by their places.
+	defaults      map[string]*mvccpb.KeyValue
+	givenDefaults map[string]bool
+	filled        map[int][]string
 	// queues are those to which jobs are dispatched; nil: there is none.
 	queues map[job.Key]*mvccpb.KeyValue
 	// who are the takers of queues, and of jobs by their handlers and targets.
@@ -63,9 +82,8 @@ type planner struct {
 	// created counts the jobs that are new.
 	created int
 	// ending are jobs whose schedule has changed to one that never fires again.
-	ending []job.Problem
-	// switching: jobs are switched on or off, and nothing else of them changes.
-	switching bool
+	ending  []job.Problem
+	purpose purpose
 	// beyond tells what objects would start that the caller may not have started;
 	// beyondKind is the kind of the first.
 	beyond     []string
@@ -74,15 +92,23 @@ type planner struct {
 
 // plan reads what is stored and works out what applying the objects changes.
 func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]change, error) {
-	return ap.planAs(ctx, objects, false)
+	return ap.planAs(ctx, objects, applying)
 }
 
-// planAs is plan, also for jobs that are switched on or off.
-func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switching bool) ([]change, error) {
+// planAs is plan for a purpose.
+func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, why purpose) ([]change, error) {
 	if caller.RequestOf(ctx).IfMatch != 0 && (len(objects) != 1 || objects[0].Kind != job.KindJob) {
 		return nil, apiview.Invalid("If-Match", "is of one job: apply that alone, or leave it out")
 	}
-	p := &planner{c: ap, switching: switching, now: ap.db.Now().UTC(), who: map[string]minions.Takers{}, groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
+	p := &planner{c: ap, purpose: why, now: ap.db.Now().UTC(), who: map[string]minions.Takers{}, groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
+	if err := p.readDefaults(ctx, objects); err != nil {
+		return nil, err
+	}
+	objects = slices.Clone(objects) // where it is worked out anew, what is filled in is, too
+	unfit, err := p.fill(objects)
+	if err != nil {
+		return nil, err
+	}
 	if err := p.readGroups(ctx, objects); err != nil {
 		return nil, err
 	}
@@ -118,7 +144,7 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 		return nil, err
 	}
 	changes := make([]change, len(objects))
-	problems := append(p.checkTargets(ctx, objects), p.checkCalendars(objects)...)
+	problems := slices.Concat(unfit, p.checkTargets(ctx, objects), p.checkCalendars(objects))
 	problems = append(problems, p.checkBindings(objects)...)
 	problems = append(problems, p.checkSearches(objects)...)
 	problems = append(problems, p.checkSecrets(objects)...)
@@ -148,6 +174,7 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 		}
 		p.scripted(&changes[i], o)
 		p.usesSecrets(&changes[i], o)
+		p.usesDefaults(&changes[i], o)
 		p.queued(&changes[i], o)
 	}
 	problems = append(problems, p.checkSteps(objects)...)
@@ -195,6 +222,8 @@ func (p *planner) other(ctx context.Context, objects []manifest.Object, o *manif
 		return p.secret(ctx, o)
 	case job.KindNotifier:
 		return p.notifier(o)
+	case job.KindDefaults:
+		return p.defaultsObject(o)
 	case job.KindHostGroup:
 		return p.hostGroup(o)
 	case job.KindRole:
@@ -265,7 +294,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	if next.Bounds, err = p.jobBounds(ctx, o, old.Bounds); err != nil {
 		return change{}, err
 	}
-	if p.switching { // as for bounds
+	if p.purpose == switching { // as for bounds
 		next.AppliedBy = old.AppliedBy
 	}
 	if same && at.Shard == to && old.Bounds.Same(next.Bounds) && vouched(old.AppliedBy, next.AppliedBy) {
@@ -296,6 +325,11 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 		return change{}, err
 	}
 	next.Schema = max(old.Schema, next.Schema)
+	if !same {
+		if err := p.keepVersion(&ch, &old); err != nil {
+			return change{}, err
+		}
+	}
 	if at.Shard != to {
 		if err := p.move(ctx, &ch, at, to, &next, &old); err != nil {
 			return change{}, err

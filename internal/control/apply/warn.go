@@ -22,6 +22,9 @@ func (p *planner) warn(ctx context.Context, objects []manifest.Object, changes [
 	for i := range objects {
 		if o := &objects[i]; o.Kind == job.KindJob && changes[i].result.Action != api.ActionUnchanged {
 			changes[i].result.Defaults = defaultsOf(&o.Spec)
+			for _, words := range p.filled[i] {
+				changes[i].result.Defaults = append(changes[i].result.Defaults, words+", by the defaults of namespace "+o.Metadata.Namespace)
+			}
 			changes[i].result.Warnings = append(changes[i].result.Warnings, slices.Concat(nameWarnings(o), scheduleWarnings(o), p.c.sizeWarnings(ctx, &o.Spec))...)
 		}
 	}

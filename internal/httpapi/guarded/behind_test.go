@@ -167,6 +167,15 @@ func (b *behind) Fire(_ context.Context, key job.Key, _ time.Time) (api.Fire, er
 	return api.Fire{Namespace: key.Namespace, Job: key.Name, Runs: []job.Run{b.run(key.Namespace)}}, nil
 }
 
+func (b *behind) Versions(context.Context, job.Key) ([]job.Former, error) { return nil, errReached }
+func (b *behind) FormerObject(_ context.Context, key job.Key, _ int64) (manifest.Object, error) {
+	return manifest.Object{Kind: job.KindJob, Metadata: b.meta(key.Namespace), Spec: job.Spec{Command: []string{"true"}}}, nil
+}
+
+func (b *behind) RollBack(context.Context, job.Key, int64, api.Order) (api.ApplyResult, error) {
+	return api.ApplyResult{}, errReached
+}
+
 func (b *behind) Upcoming(context.Context, job.Key, time.Time, int) (api.Upcoming, error) {
 	return api.Upcoming{}, errReached
 }
@@ -310,6 +319,11 @@ func (b *behind) TestNotifier(context.Context, job.Key, api.Order) error { retur
 func (b *behind) SendAgain(context.Context, job.Key, string, api.Order) error {
 	return errReached
 }
+
+func (b *behind) Defaults(context.Context, string) ([]job.Defaults, error) {
+	return both(func(ns string) job.Defaults { return job.Defaults{Metadata: b.meta(ns)} }), nil
+}
+func (b *behind) DeleteDefaults(context.Context, job.Key) error { return errReached }
 
 func (b *behind) Secret(_ context.Context, key job.Key) (api.SecretDetail, error) {
 	keys := both(func(ns string) job.Key { return job.Key{Namespace: ns, Name: "x"} })

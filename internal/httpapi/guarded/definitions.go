@@ -28,6 +28,8 @@ func kindOf(kind string) rights.Kind {
 		return rights.Secrets
 	case job.KindNotifier:
 		return rights.Notifiers
+	case job.KindDefaults:
+		return rights.Defaults
 	case job.KindRole, job.KindRoleBinding:
 		return rights.Roles
 	default:
@@ -164,6 +166,9 @@ func (c *Control) labelsOf(k rights.Kind, key job.Key) labels {
 			v, err := c.behind.Notifier(ctx, key)
 			return v.Labels, err
 		}
+	case rights.Defaults:
+		return listed(func(ctx context.Context) ([]job.Defaults, error) { return c.behind.Defaults(ctx, key.Namespace) },
+			func(v *job.Defaults) bool { return v.Key() == key }, func(v *job.Defaults) map[string]string { return v.Labels })
 	case rights.HostGroups:
 		return listed(c.behind.HostGroups, func(v *job.HostGroup) bool { return v.Name == key.Name }, func(v *job.HostGroup) map[string]string { return v.Labels })
 	default:

@@ -26,6 +26,8 @@ type Behind interface {
 	Stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, jobstore.Place, error)
 	// Objects reads and checks a manifest.
 	Objects(file string, data []byte) ([]manifest.Object, error)
+	// FormerObject is a job as it was at a generation.
+	FormerObject(ctx context.Context, key job.Key, generation int64) (manifest.Object, error)
 	// ApplyWhile applies a manifest as long as may is nil for those of its objects that
 	// come next.
 	ApplyWhile(ctx context.Context, file string, data []byte, dryRun bool, may func(from, to int) error) ([]api.ApplyResult, error)

@@ -125,7 +125,7 @@ func request(r httpapi.Route, ns string) (path, body string) {
 	if !slices.Contains([]httpapi.Place{httpapi.AtPath, httpapi.AtCluster}, r.Right.At) {
 		minion = "b-" + ns // the id of a backfill
 	}
-	path = strings.NewReplacer("{ns}", ns, "{name}", "x", "{runId}", string(runOf(ns)), "{id}", minion, "{upstream}", "erp", "{ref}", "1", "{at}", "2027-01-31T09:00:00Z").Replace(r.Path)
+	path = strings.NewReplacer("{ns}", ns, "{name}", "x", "{runId}", string(runOf(ns)), "{id}", minion, "{upstream}", "erp", "{ref}", "1", "{at}", "2027-01-31T09:00:00Z", "{generation}", "1").Replace(r.Path)
 	const doc = "apiVersion: carillon/v1\nkind: Job\nmetadata: {name: x, namespace: %s}\nspec: {command: [x]}\n"
 	switch p := r.Method + " " + r.Path; {
 	case strings.HasSuffix(p, "/apply"), strings.HasSuffix(p, "/exec"):

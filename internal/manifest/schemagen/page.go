@@ -55,6 +55,7 @@ func writePage(w io.Writer, dir string) error {
 		{"Script", "script", job.KindScript, reflect.TypeFor[job.ScriptSpec]()},
 		{"Secret", "secret", job.KindSecret, reflect.TypeFor[job.SecretSpec]()},
 		{"Notifier", "notifier", job.KindNotifier, reflect.TypeFor[job.NotifierSpec]()},
+		{"Defaults", "defaults", job.KindDefaults, reflect.TypeFor[job.DefaultsSpec]()},
 		{"Role", "role", job.KindRole, reflect.TypeFor[job.RoleSpec]()},
 		{"RoleBinding", "roleBinding", job.KindRoleBinding, reflect.TypeFor[job.RoleBindingSpec]()},
 	} {

@@ -84,7 +84,7 @@ func TestTablesHaveEachField(t *testing.T) {
 	}
 	for at, of := range map[string]reflect.Type{
 		"metadata": reflect.TypeFor[job.Metadata](), "spec": reflect.TypeFor[job.Spec](), "group": reflect.TypeFor[job.GroupSpec](), "hostGroup": reflect.TypeFor[job.HostGroupSpec](),
-		"calendar": reflect.TypeFor[job.CalendarSpec](), "script": reflect.TypeFor[job.ScriptSpec](), "queue": reflect.TypeFor[job.QueueSpec](), "secret": reflect.TypeFor[job.SecretSpec](), "notifier": reflect.TypeFor[job.NotifierSpec](), "role": reflect.TypeFor[job.RoleSpec](), "roleBinding": reflect.TypeFor[job.RoleBindingSpec](),
+		"calendar": reflect.TypeFor[job.CalendarSpec](), "script": reflect.TypeFor[job.ScriptSpec](), "queue": reflect.TypeFor[job.QueueSpec](), "secret": reflect.TypeFor[job.SecretSpec](), "notifier": reflect.TypeFor[job.NotifierSpec](), "defaults": reflect.TypeFor[job.DefaultsSpec](), "role": reflect.TypeFor[job.RoleSpec](), "roleBinding": reflect.TypeFor[job.RoleBindingSpec](),
 	} {
 		walk(c.object(of, at), at)
 	}
@@ -120,7 +120,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	for kind, s := range specs(t) {
 		walk(kind+" then.", s)
 	}
-	kinds := map[string]string{"spec": job.KindJob, "group": job.KindGroup, "calendar": job.KindCalendar, "script": job.KindScript, "queue": job.KindQueue, "secret": job.KindSecret, "notifier": job.KindNotifier, "role": job.KindRole, "roleBinding": job.KindRoleBinding}
+	kinds := map[string]string{"spec": job.KindJob, "group": job.KindGroup, "calendar": job.KindCalendar, "script": job.KindScript, "queue": job.KindQueue, "secret": job.KindSecret, "notifier": job.KindNotifier, "defaults": job.KindDefaults, "role": job.KindRole, "roleBinding": job.KindRoleBinding}
 	for at := range details {
 		s, way := load(t), strings.Split(at, ".")
 		if kind, ok := kinds[way[0]]; ok {
