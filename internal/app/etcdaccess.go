@@ -79,6 +79,10 @@ func (n *Node) openStopped(at Directory) (*members.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if state != nil && state.Member == "" {
+		return nil, fmt.Errorf("the data directory %s is of a client of the cluster %s: it has none of the cluster's data, and what is put into it, no node reads. Take the data directory of a member (%s)",
+			at.Path, state.Cluster, strings.Join(state.Endpoints, ", "))
+	}
 	var srv *members.Server
 	switch several := state != nil && len(state.Endpoints) > 1; { // a member that is alone is as an embedded etcd
 	case several && !at.Copied:
