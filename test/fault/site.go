@@ -75,7 +75,7 @@ func newSites(dir, bin string, keep int, n *siteNet, died func(error), out io.Wr
 			c.endpoints = append(c.endpoints, "https://"+at(siteEtcd))
 		}
 		args := append([]string{
-			"--node", name, "--site", siteNames()[site], "--listen", at(siteAPI), "--peer-listen", at(sitePeer), "--shards", strconv.Itoa(shardCount),
+			"--node", name, "--site", siteNames()[site], "--listen", at(siteAPI), "--peer-listen", at(sitePeer), "--shards", strconv.Itoa(shardCount), "--access", "open",
 			"--data-dir", filepath.Join(dir, name), "--history-per-job", strconv.Itoa(keep), "--open-api",
 		}, c.ownArguments(i, at(siteEtcd), at(siteRaft))...)
 		c.schedulers = append(c.schedulers, newProcess(site, name, "scheduler", args...))
