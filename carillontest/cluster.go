@@ -65,7 +65,7 @@ func StartWith(t testing.TB, cfg Config) *Cluster {
 	settings := configs.DefaultScheduler()
 	settings.Node, settings.DataDir = "node", filepath.Join(c.dir, "node")
 	settings.Listen, settings.PeerListen = "127.0.0.1:0", "127.0.0.1:0"
-	settings.Insecure, settings.Shards, settings.Access = true, shards, access.Open
+	settings.Insecure, settings.Shards, settings.Access = true, shards, string(access.Open)
 	settings.Etcd.Endpoints, settings.Etcd.Given = c.etcd, true
 	if err := settings.Validate(); err != nil {
 		t.Fatalf("carillontest: settings of the node: %v", err)

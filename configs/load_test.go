@@ -309,3 +309,15 @@ func TestUsagesQuotePlaceholders(t *testing.T) {
 		}
 	}
 }
+
+// Each setting that has a flag can be given by it, whatever its type.
+func TestFlagsOfSettingsAreThere(t *testing.T) {
+	t.Parallel()
+	fs := pflag.NewFlagSet("scheduler", pflag.ContinueOnError)
+	SchedulerFlags(fs)
+	for _, s := range schedulerSettings() {
+		if s.flag != "" && fs.Lookup(s.flag) == nil {
+			t.Errorf("there is no flag --%s", s.flag)
+		}
+	}
+}

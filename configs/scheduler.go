@@ -75,8 +75,9 @@ type Scheduler struct {
 	// OpenAPI: the API and the page may listen beyond loopback, though everybody who
 	// reaches them may do everything while the cluster is open.
 	OpenAPI bool `mapstructure:"openAPI"`
-	// Access is how a cluster begins that this node makes; of another it says nothing.
-	Access access.State `mapstructure:"access"`
+	// Access is how a cluster begins that this node makes, an access.State; of another it says
+	// nothing.
+	Access string `mapstructure:"access"`
 	// TokenMaxAge bounds how long tokens of the API last.
 	TokenMaxAge time.Duration `mapstructure:"tokenMaxAge"`
 	OIDC        OIDC          `mapstructure:"oidc"`
@@ -222,7 +223,7 @@ func DefaultScheduler() Scheduler {
 		MisfireGrace: scheduler.DefaultMisfireGrace, ClockBound: clock.DefaultBound, MaxMessageExpired: scheduler.DefaultMaxMessageExpired,
 		History:     History{PerJob: historyetcd.DefaultKeep, MaxBytes: historyetcd.DefaultMaxBytes},
 		Audit:       Audit{Keep: chain.DefaultKeep, MaxBytes: chain.DefaultMaxBytes},
-		Access:      access.Closed,
+		Access:      string(access.Closed),
 		TokenMaxAge: access.DefaultMaxAge,
 		OIDC:        OIDC{Scopes: []string{"email", "profile"}, UserClaim: "email", GroupsClaim: "groups", SessionMaxAge: access.DefaultLoginLife},
 		Limits:      Limits{RequestsPerSecond: DefaultRequestsPerSecond, Streams: DefaultStreams},
@@ -281,7 +282,7 @@ func (c *Scheduler) Validate() error {
 	if c.Shards < 0 || c.Shards > MaxShards {
 		v.add("shards", "%d is out of range; 1 to %d are allowed", c.Shards, MaxShards)
 	}
-	if !slices.Contains(access.States(), c.Access) {
+	if !slices.Contains(access.States(), access.State(c.Access)) {
 		v.add("access", "%q is no state; give closed, noting or open", c.Access)
 	}
 	v.between("leaseTTL", c.LeaseTTL, time.Second, time.Minute)

@@ -123,7 +123,7 @@ func devSettings(o *devOptions) configs.Scheduler {
 	cfg.Listen, cfg.PeerListen, cfg.APIHosts, cfg.OpenAPI = o.listen, o.peerListen, o.apiHosts, o.openAPI
 	cfg.APICert, cfg.APIKey = o.apiCert, o.apiKey
 	cfg.Log, cfg.Egress.Allow = o.log, o.egress
-	cfg.EmbeddedEtcd, cfg.Shards, cfg.Access = true, devShards, access.Open
+	cfg.EmbeddedEtcd, cfg.Shards, cfg.Access = true, devShards, string(access.Open)
 	return cfg
 }
 

@@ -131,7 +131,7 @@ func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, cfg *co
 	if err != nil {
 		return meta, 0, err
 	}
-	begins, err := etcdkv.Encode(etcdkv.Access{Schema: etcdkv.Schema, State: string(cfg.Access), By: "node " + cfg.Node, Reason: "the cluster was made with --access " + string(cfg.Access), Since: meta.CreatedAt})
+	begins, err := etcdkv.Encode(etcdkv.Access{Schema: etcdkv.Schema, State: cfg.Access, By: "node " + cfg.Node, Reason: "the cluster was made with --access " + cfg.Access, Since: meta.CreatedAt})
 	if err != nil {
 		return meta, 0, err
 	}

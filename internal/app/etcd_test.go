@@ -96,7 +96,7 @@ func TestMetaIsAskedForAgain(t *testing.T) {
 	kv := &deaf{KV: c.KV}
 	c.KV = kv
 	keys := etcdkv.NewKeys("/meta")
-	meta, rev, err := openMeta(t.Context(), c, keys, &configs.Scheduler{Shards: 8, Access: access.Closed}, true)
+	meta, rev, err := openMeta(t.Context(), c, keys, &configs.Scheduler{Shards: 8, Access: string(access.Closed)}, true)
 	if err != nil || !kv.lost || rev == 0 {
 		t.Fatalf("%v, lost=%v, revision %d", err, kv.lost, rev)
 	}

@@ -46,13 +46,13 @@ func granted(t *testing.T, c *clientv3.Client, keys etcdkv.Keys) (all map[job.Mi
 // start does what a node does with the cluster's description when it starts.
 func start(t *testing.T, c *clientv3.Client, keys etcdkv.Keys) etcdkv.Meta {
 	t.Helper()
-	if _, _, err := openMeta(t.Context(), c, keys, &configs.Scheduler{Access: access.Closed}, true); err != nil {
+	if _, _, err := openMeta(t.Context(), c, keys, &configs.Scheduler{Access: string(access.Closed)}, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := grantOldLabels(t.Context(), c, keys, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
-	meta, _, err := openMeta(t.Context(), c, keys, &configs.Scheduler{Access: access.Closed}, true)
+	meta, _, err := openMeta(t.Context(), c, keys, &configs.Scheduler{Access: string(access.Closed)}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
