@@ -109,7 +109,8 @@ func freeAddresses(n int) ([]string, error) {
 // settings are those of a node, from those of the first one.
 func (d *devNode) settings(o *devOptions, cfg configs.Scheduler) configs.Scheduler {
 	cfg.Node, cfg.DataDir, cfg.PeerListen = d.Name, filepath.Join(o.dataDir, d.Dir), d.Peers
-	cfg.EmbeddedEtcd, cfg.Own = false, configs.Own{ClusterInit: d.Join == "", Join: d.Join, JoinToken: d.Token, EtcdListen: d.Etcd, EtcdPeerListen: d.EtcdPeers}
+	cfg.EmbeddedEtcd = false
+	cfg.Own.ClusterInit, cfg.Own.Join, cfg.Own.JoinToken, cfg.Own.EtcdListen, cfg.Own.EtcdPeerListen = d.Join == "", d.Join, d.Token, d.Etcd, d.EtcdPeers
 	if d.Join != "" {
 		cfg.Listen, cfg.APIHosts, cfg.OpenAPI, cfg.APICert, cfg.APIKey, cfg.Shards = "127.0.0.1:0", nil, false, "", "", 0
 	}
