@@ -2,7 +2,6 @@ package app
 
 import (
 	"path/filepath"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -47,5 +46,5 @@ func (n *Node) openExports() error {
 func (n *Node) newSealer(metrics prometheus.Registerer) (*chain.Sealer, error) {
 	return chain.New(chain.Config{
 		Keys: n.keys, Node: job.NodeID(n.cfg.Node), Epoch: n.meta.Epoch, Keep: n.cfg.Audit.Keep, MaxBytes: n.cfg.Audit.MaxBytes,
-	}, chain.Deps{Client: n.client, Mine: func() bool { return n.looksAfter(0) }, Now: func() time.Time { return time.Unix(0, n.time.Now()) }, Logger: n.log, Metrics: metrics})
+	}, chain.Deps{Client: n.client, Mine: func() bool { return n.looksAfter(0) }, Now: n.now, Logger: n.log, Metrics: metrics})
 }

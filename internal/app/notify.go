@@ -20,7 +20,7 @@ func (n *Node) openNotify(calls *egress.Caller, metrics prometheus.Registerer) e
 	if dir == "" {
 		dir = filepath.Join(n.cfg.DataDir, "notify-secrets")
 	}
-	now := func() time.Time { return time.Unix(0, n.time.Now()) }
+	now := n.now
 	n.sender = notify.NewSender(job.NodeID(n.cfg.Node), calls, dir, now)
 	var err error
 	if n.pinger, err = notify.NewPinger(n.sender.Ping, n.log, metrics); err != nil {

@@ -1,8 +1,6 @@
 package app
 
 import (
-	"time"
-
 	"github.com/carillon-cron/carillon/internal/idp"
 )
 
@@ -16,5 +14,5 @@ func (n *Node) openProvider() (*idp.Provider, error) {
 	return idp.New(idp.Config{
 		Issuer: o.Issuer, ClientID: o.ClientID, SecretFile: o.ClientSecretFile, CAFile: o.CA, Scopes: o.Scopes,
 		UserClaim: o.UserClaim, GroupsClaim: o.GroupsClaim, Redirect: o.Redirect(),
-	}, idp.Deps{Logger: n.log, Now: func() time.Time { return time.Unix(0, n.time.Now()) }})
+	}, idp.Deps{Logger: n.log, Now: n.now})
 }

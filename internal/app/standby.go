@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,7 +24,7 @@ func (n *Node) openStandby(recovers func(context.Context, api.RecoverRequest) (a
 	}, standby.Deps{
 		Client: n.client, Seal: n.seal, Held: n.past.Held, Mine: func() bool { return n.looksAfter(0) }, Dial: dialActive(n.build.Version),
 		Recover: recovers, Audit: n.control.AuditOp, OwnEtcd: n.members != nil,
-		Now: func() time.Time { return time.Unix(0, n.time.Now()) }, Logger: n.log, Metrics: metrics,
+		Now: n.now, Logger: n.log, Metrics: metrics,
 	}); err != nil {
 		return err
 	}

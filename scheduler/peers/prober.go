@@ -60,6 +60,12 @@ type peer struct {
 // isOut reports whether it is out of reach.
 func (s *peer) isOut() bool { return s.silent >= silences && time.Since(s.since) >= silentFor }
 
+// isUnreachable reports whether it is out of reach, or its port refuses.
+func (s *peer) isUnreachable() bool { return s.isOut() || s.refused >= refusals }
+
+// isDead reports whether its port refuses that has answered before.
+func (s *peer) isDead() bool { return s.answered && s.refused >= refusals }
+
 const (
 	// refusals in a row make a suspect.
 	refusals = 2
@@ -83,14 +89,7 @@ func (p *Prober) Changed() <-chan struct{} { return p.changed }
 
 // Suspect reports whether a live member's process is known to be dead.
 func (p *Prober) Suspect(n job.NodeID) bool {
-	m, ok := p.deps.Members.Member(n)
-	if !ok || n == p.cfg.Node {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := p.state[m.Incarnation]
-	return s != nil && s.answered && s.refused >= refusals
+	return p.is(n, (*peer).isDead)
 }
 
 // Unreachable lists the peers whose port does not answer, sorted.
@@ -99,7 +98,7 @@ func (p *Prober) Unreachable() []job.NodeID {
 	defer p.mu.Unlock()
 	var out []job.NodeID
 	for _, s := range p.state {
-		if s.isOut() || s.refused >= refusals {
+		if s.isUnreachable() {
 			out = append(out, s.node)
 		}
 	}
@@ -109,6 +108,11 @@ func (p *Prober) Unreachable() []job.NodeID {
 
 // OutOfReach reports whether a live member is one of Unreachable.
 func (p *Prober) OutOfReach(n job.NodeID) bool {
+	return p.is(n, (*peer).isUnreachable)
+}
+
+// is reports whether a live member, another than this node, is known as one of a kind.
+func (p *Prober) is(n job.NodeID, kind func(*peer) bool) bool {
 	m, ok := p.deps.Members.Member(n)
 	if !ok || n == p.cfg.Node {
 		return false
@@ -116,7 +120,7 @@ func (p *Prober) OutOfReach(n job.NodeID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.state[m.Incarnation]
-	return s != nil && (s.isOut() || s.refused >= refusals)
+	return s != nil && kind(s)
 }
 
 // Run probes each peer until ctx ends.
@@ -202,7 +206,7 @@ func (p *Prober) note(s *peer, err error) time.Duration {
 			s.since = time.Now()
 		}
 	}
-	is, silent := s.refused >= refusals && s.answered, s.isOut()
+	is, silent := s.isDead(), s.isOut()
 	again := s.refused == 1 || s.silent > 0 && !silent
 	p.mu.Unlock()
 	if is != was || silent != wasSilent {
