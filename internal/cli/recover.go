@@ -13,6 +13,18 @@ import (
 // recoverVerbs let a cluster go on after a restore.
 type recoverVerbs struct{ *call }
 
+// readLostAt reads --lost-at; zero: it was not given.
+func readLostAt(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, usagef("--lost-at %q: give an instant as in 2027-01-31T02:10:00Z", text)
+	}
+	return at, nil
+}
+
 func (rv recoverVerbs) recoverCommand() *cobra.Command {
 	var req api.RecoverRequest
 	var lostAt string
@@ -25,12 +37,9 @@ func (rv recoverVerbs) recoverCommand() *cobra.Command {
 			"decide about the rest. Then the shards are released. See docs/disaster-recovery.md.",
 		Example: "  carillon recover --dry-run\n  carillon recover --reason 'etcd was lost'\n  carillon recover --lost-at 2027-01-31T02:10:00Z --accept-unknown",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if lostAt != "" {
-				at, err := time.Parse(time.RFC3339, lostAt)
-				if err != nil {
-					return usagef("--lost-at %q: give an instant as in 2027-01-31T02:10:00Z", lostAt)
-				}
-				req.LostAt = at
+			var err error
+			if req.LostAt, err = readLostAt(lostAt); err != nil {
+				return err
 			}
 			req.Order = api.Order{By: rv.user(), Reason: rv.reason}
 			out, err := rv.client.Cluster.Recover(cmd.Context(), req)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -170,12 +169,9 @@ func (sv standbyVerbs) promoteCommand() *cobra.Command {
 			"is lost. Without it you decide that the active cluster is dead. See docs/disaster-recovery.md.",
 		Example: "  carillon promote --dry-run\n  carillon promote --planned --reason \"power works at east\"\n  carillon promote --lost-at 2027-01-31T02:10:00Z --accept-unknown-after 2m",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if lostAt != "" {
-				at, err := time.Parse(time.RFC3339, lostAt)
-				if err != nil {
-					return usagef("--lost-at %q: give an instant as in 2027-01-31T02:10:00Z", lostAt)
-				}
-				req.LostAt = at
+			var err error
+			if req.LostAt, err = readLostAt(lostAt); err != nil {
+				return err
 			}
 			req.Order = api.Order{By: sv.user(), Reason: sv.reason}
 			out, err := sv.client.Standby.Promote(cmd.Context(), req)

@@ -68,21 +68,14 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 		ch.Do(edits, p.c.db.Edited(edits))
 		return ch, err
 	}
-	ch.result.Action, ch.before = api.ActionUpdated, kv.Value
-	old, err := store.Decode[etcdkv.StoredCalendar](kv)
-	if err != nil {
-		return change{}, err
+	edited, err := edit(&ch, kv, &next, func(old *etcdkv.StoredCalendar) (bool, error) {
+		next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
+		return sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
+	})
+	if edited {
+		ch.Do(edits, p.c.db.Edited(edits))
+		ch.rescheduled, ch.everywhere, ch.at = true, true, p.now
 	}
-	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
-	if same || err != nil {
-		ch.result.Action = api.ActionUnchanged
-		return ch, err
-	}
-	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
-	value, err := etcdkv.MergeUnknown(kv.Value, next)
-	ch.store(name, value)
-	ch.Do(edits, p.c.db.Edited(edits))
-	ch.rescheduled, ch.everywhere, ch.at = true, true, p.now
 	return ch, err
 }
 

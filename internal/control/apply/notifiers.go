@@ -64,18 +64,9 @@ func (p *planner) notifier(o *manifest.Object) (change, error) {
 		ch.store(name, value)
 		return ch, err
 	}
-	ch.result.Action, ch.before = api.ActionUpdated, kv.Value
-	old, err := store.Decode[etcdkv.StoredNotifier](kv)
-	if err != nil {
-		return change{}, err
-	}
-	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
-	if same || err != nil {
-		ch.result.Action = api.ActionUnchanged
-		return ch, err
-	}
-	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
-	value, err := etcdkv.MergeUnknown(kv.Value, next)
-	ch.store(name, value)
+	_, err := edit(&ch, kv, &next, func(old *etcdkv.StoredNotifier) (bool, error) {
+		next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
+		return sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
+	})
 	return ch, err
 }

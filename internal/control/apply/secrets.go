@@ -72,22 +72,13 @@ func (p *planner) secret(ctx context.Context, o *manifest.Object) (change, error
 		ch.store(name, value)
 		return ch, err
 	}
-	ch.result.Action, ch.before = api.ActionUpdated, kv.Value
-	old, err := store.Decode[etcdkv.StoredSecret](kv)
-	if err != nil {
-		return change{}, err
-	}
-	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
-	if same || err != nil {
-		ch.result.Action = api.ActionUnchanged
-		return ch, err
-	}
-	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
-	if next.Version = old.Version + 1; next.SHA256 == old.SHA256 {
-		next.Version, next.SealedAt, next.SealedBy = old.Version, old.SealedAt, old.SealedBy
-	}
-	value, err := etcdkv.MergeUnknown(kv.Value, next)
-	ch.store(name, value)
+	_, err := edit(&ch, kv, &next, func(old *etcdkv.StoredSecret) (bool, error) {
+		next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
+		if next.Version = old.Version + 1; next.SHA256 == old.SHA256 {
+			next.Version, next.SealedAt, next.SealedBy = old.Version, old.SealedAt, old.SealedBy
+		}
+		return sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
+	})
 	return ch, err
 }
 
