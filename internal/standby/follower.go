@@ -187,6 +187,9 @@ func (s *Service) fits(ctx context.Context, h *Head, cur *etcdkv.MirrorCursor) e
 	if meta.ClusterID == h.Cluster && h.Epoch < meta.Epoch {
 		return fmt.Errorf("%s is of epoch %d, and this cluster of epoch %d: it has been overtaken by this one, and is to follow: %w", h.Cluster, h.Epoch, meta.Epoch, job.ErrConflict)
 	}
+	if meta.ClusterID == h.Cluster && h.Epoch == meta.Epoch {
+		return fmt.Errorf("%s of epoch %d is this cluster itself: give the address of the other one: %w", h.Cluster, h.Epoch, job.ErrConflict)
+	}
 	if cur.Cluster == h.Cluster && h.Epoch < cur.Epoch {
 		return fmt.Errorf("%s is of epoch %d, and was followed in epoch %d: it went back; restore it, or promote this one: %w", h.Cluster, h.Epoch, cur.Epoch, job.ErrConflict)
 	}

@@ -449,3 +449,18 @@ func TestOvertakenSitesListWhatIsLost(t *testing.T) {
 		t.Errorf("a former active goes on by itself: %v", err)
 	}
 }
+
+// A cluster does not follow itself, by whatever address: it would stop, and have no copy to
+// go on from.
+func TestAClusterDoesNotFollowItself(t *testing.T) {
+	c := shared.Server(t).Client(t)
+	var a site
+	x := newSite(t, c, "a", &a)
+	a.s = x.s
+	if _, err := x.s.FollowActive(t.Context(), api.FollowRequest{From: "https://here", Replace: true}); !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), "this cluster itself") {
+		t.Errorf("%v", err)
+	}
+	if h := x.held(); h != nil {
+		t.Errorf("it is held: %+v", h)
+	}
+}
