@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/phase"
 )
@@ -28,7 +26,7 @@ func (s *shard) watchTimes(f *fire, spec *job.Spec, now int64) {
 	if spec.LateAfter > 0 && !f.toldLate && f.dispatchedAt == 0 {
 		if at := f.due() + int64(spec.LateAfter); now >= at {
 			f.toldLate = true
-			s.alert(f, alertLate, job.AlertLate, fmt.Sprintf("late: not started within %v of its scheduled time", time.Duration(now-f.id.At).Round(time.Millisecond)))
+			s.notices.alert(f, alertLate, job.AlertLate, fmt.Sprintf("late: not started within %v of its scheduled time", time.Duration(now-f.id.At).Round(time.Millisecond)))
 		} else {
 			s.reconcileAt(f, at)
 		}
@@ -36,7 +34,7 @@ func (s *shard) watchTimes(f *fire, spec *job.Spec, now int64) {
 	if spec.Deadline > 0 && !f.toldDeadline {
 		if at := f.id.At + int64(spec.Deadline); now >= at {
 			f.toldDeadline = true
-			s.alert(f, alertDeadline, job.AlertDeadline, fmt.Sprintf("deadline: had not ended %v after its instant", time.Duration(spec.Deadline)))
+			s.notices.alert(f, alertDeadline, job.AlertDeadline, fmt.Sprintf("deadline: had not ended %v after its instant", time.Duration(spec.Deadline)))
 			if spec.EffectiveOnDeadline() == job.DeadlineCancel {
 				s.overdue(f, spec, now)
 			}
@@ -83,12 +81,5 @@ func (s *shard) watchLength(f *fire, now int64) {
 		return
 	}
 	f.toldLong = true
-	s.alert(f, alertLong, job.AlertLongRunning, fmt.Sprintf("long-running: goes on for more than %v", limit))
-}
-
-func (s *shard) alert(f *fire, kind string, event job.AlertEvent, text string) {
-	s.tell(f, event, text)
-	f.alerts = append(f.alerts, text)
-	s.met.alerts.WithLabelValues(kind).Inc()
-	s.log.Warn("alert", zap.String("kind", kind), zap.Stringer("job", f.e.key), zap.Stringer("fire", f.id), zap.String("text", text))
+	s.notices.alert(f, alertLong, job.AlertLongRunning, fmt.Sprintf("long-running: goes on for more than %v", limit))
 }

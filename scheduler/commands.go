@@ -45,7 +45,7 @@ func (s *shard) tendCommands(now int64) {
 		f := s.fireOf(w.Value.Fire)
 		switch {
 		case f == nil && len(w.Value.Tasks) > 0:
-			if s.recallFor(key, &w) {
+			if s.gone.recallFor(key, &w) {
 				continue // until all have been told
 			}
 		case f == nil && (now-w.Value.At.UnixNano() < int64(commandOldest) || s.triggers.has(w.Value.Fire)):
@@ -84,7 +84,7 @@ func (s *shard) cancelFor(f *fire, w *etcdkv.RunCommand, now int64) {
 	case f.isOpen() && f.endWhy != why: // also when it is to be replaced later
 		f.endAt, f.endWhy, f.withdrawn = now, why, true
 		s.reconcileAt(f, now)
-		s.lookForGone()
+		s.gone.look()
 	}
 }
 

@@ -135,7 +135,7 @@ func (s *shard) gather(now int64) (*write, error) {
 			return nil, err
 		}
 	}
-	noticed, err := s.gatherNotices(w)
+	noticed, err := s.notices.gather(w)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,9 @@ func (s *shard) gather(now int64) (*write, error) {
 			return nil, err
 		}
 	}
-	s.gatherMoved(w)
+	if s.triggers.read { // else starts of theirs may still wait
+		s.moved.gather(w)
+	}
 	if err := s.gatherPauses(w); err != nil {
 		return nil, err
 	}

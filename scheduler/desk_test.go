@@ -225,7 +225,7 @@ func (d *desk) step() {
 		for d.reconcileSome(d.clock) {
 			again = true
 		}
-		d.tendGone(d.clock)
+		d.gone.tend(d.clock)
 		d.flush()
 		again = d.book.serve(d.shard) || again
 	}

@@ -96,7 +96,7 @@ func (l *ledger) take(t *testing.T, clock int64) {
 	var found []*movedOut
 	for i, prefix := range []string{l.keys.Moved(l.number), l.keys.Deleted(l.number)} {
 		for _, key := range l.under(prefix) {
-			m, err := d.readRecord(key, []byte(l.values[key]))
+			m, err := d.records.read(key, []byte(l.values[key]))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,11 +137,11 @@ func (l *ledger) see(t *testing.T, now int64, key string, uid job.UID) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.vanish(gone, deleted, true, r.At)
+		d.vanish(gone, goneRecord{deleted, true, r.At})
 	case l.values[moved] != "":
-		d.vanish(gone, moved, false, time.Time{})
+		d.vanish(gone, goneRecord{key: moved})
 	default:
-		d.vanish(gone, "", false, time.Time{})
+		d.vanish(gone, goneRecord{})
 	}
 }
 

@@ -153,7 +153,7 @@ func (s *shard) leaveSlot(f *fire) {
 	delete(s.fires, f.id)
 	s.ahead.end(f)
 	s.leaveGate(f)
-	if s.notice(f) {
+	if s.notices.ended(f) {
 		return // it leaves with the write that has it told
 	}
 	s.quitSlot(f)

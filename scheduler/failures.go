@@ -44,7 +44,7 @@ func (s *shard) countFailure(f *fire, state job.State) {
 			Reason: fmt.Sprintf(etcdkv.PausedAfter+"%s (last: %s, %s)", failureWords(n+1), f.id.RunID(), state),
 			Since:  time.Unix(0, s.deps.now()).UTC(),
 		})
-		s.tell(f, job.AlertPaused, s.pausing[len(s.pausing)-1].Reason)
+		s.notices.tell(f, job.AlertPaused, s.pausing[len(s.pausing)-1].Reason)
 		s.met.alerts.WithLabelValues(alertPaused).Inc()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -34,6 +35,21 @@ const (
 
 // gone is what the shard knows of tasks whose minions are connected to no node.
 type gone struct {
+	minions  Minions
+	client   *clientv3.Client
+	presence string // what keys of minions' presence begin with
+	leaseTTL time.Duration
+	spare    *bestEffort
+	do       func(func())
+	log      *zap.Logger
+	lost     prometheus.Counter
+	// fires are the shard's. spec is a fire's. ref names a task as the shard's owner
+	// does now. finish ends a task.
+	fires  map[job.FireID]*fire
+	spec   func(*fire) (*job.Spec, error)
+	ref    func(job.TaskID) job.Ref
+	finish func(f *fire, t *task, now int64, state job.State, reason string)
+
 	// looked is when tasks were looked through last, at which edition of absences;
 	// waits: some waited for such a minion then.
 	looked  int64
@@ -51,6 +67,17 @@ type gone struct {
 	// commands because of which some are among them.
 	recall    map[job.TaskID]recalled
 	recalling map[string]int64
+}
+
+func newGone(s *shard) gone {
+	g := gone{
+		minions: s.deps.Minions, client: s.deps.Client, presence: s.cfg.Keys.Presence(), leaseTTL: s.cfg.LeaseTTL,
+		spare: s.deps.bestEffort, do: s.do, log: s.log, lost: s.met.lost,
+		fires: s.fires, spec: s.spec, ref: s.ref, finish: s.finish,
+		recall: map[job.TaskID]recalled{}, recalling: map[string]int64{},
+	}
+	g.there = g.connected
+	return g
 }
 
 // recalled is a task that its minion is to end because why; until is when it has
@@ -74,63 +101,63 @@ type awaited struct {
 	t *task
 }
 
-// goneFor tells since when the minion of a task is gone that has something to say
+// absence tells since when the minion of a task is gone that has something to say
 // of it.
-func (s *shard) goneFor(t *task) (job.Absence, bool) {
+func (g *gone) absence(t *task) (job.Absence, bool) {
 	if t.minion == "" || !t.phase.MayBeOut() {
 		return job.Absence{}, false
 	}
-	return s.deps.Minions.Absence(t.minion)
+	return g.minions.Absence(t.minion)
 }
 
-// lookForGone has the tasks of minions that are gone looked at in this step.
-func (s *shard) lookForGone() { s.gone.looked, s.gone.waits = 0, true }
+// look has the tasks of minions that are gone looked at in this step.
+func (g *gone) look() { g.looked, g.waits = 0, true }
 
-// tendGone ends what waits for minions that are gone for too long.
-func (s *shard) tendGone(now int64) {
-	if a := s.gone.answer; a != nil {
-		s.gone.answer = nil
-		s.foundGone(a, now)
+// tend ends what waits for minions that are gone for too long.
+func (g *gone) tend(now int64) {
+	if a := g.answer; a != nil {
+		g.answer = nil
+		g.found(a, now)
 	}
-	since := time.Duration(now - s.gone.looked).Abs() // a clock that has stepped back has no say
-	if s.gone.asking || since < goneEvery {
+	since := time.Duration(now - g.looked).Abs() // a clock that has stepped back has no say
+	if g.asking || since < goneEvery {
 		return
 	}
-	s.recallBack(now)
-	edition := s.deps.Minions.Absences()
-	if edition == s.gone.edition && !s.gone.waits && since < goneLookEvery {
+	g.recallBack(now)
+	edition := g.minions.Absences()
+	if edition == g.edition && !g.waits && since < goneLookEvery {
 		return
 	}
-	s.gone.looked, s.gone.edition, s.gone.waits = now, edition, false
+	g.looked, g.edition, g.waits = now, edition, false
 	var over []awaited
-	for _, f := range s.fires {
+	for _, f := range g.fires {
 		if !f.isOpen() {
 			continue
 		}
 		for _, t := range f.tasks[f.firstOpen:] {
-			a, is := s.goneFor(t)
+			a, is := g.absence(t)
 			if !is {
 				continue
 			}
-			s.gone.waits = true
-			if s.awaitsTooLong(f, t, a, now) {
+			g.waits = true
+			if g.awaitsTooLong(f, t, a, now) {
 				over = append(over, awaited{f, t})
 			}
 		}
 	}
 	if len(over) > 0 {
-		s.confirmGone(over)
+		g.confirm(over)
 	}
 }
 
 // awaitsTooLong reports whether a task whose minion is gone is waited for no
 // longer.
-func (s *shard) awaitsTooLong(f *fire, t *task, a job.Absence, now int64) bool {
+func (g *gone) awaitsTooLong(f *fire, t *task, a job.Absence, now int64) bool {
 	sent := t.sentAt
 	if t.phase == phase.Unknown {
-		sent = max(sent, s.gone.began)
+		sent = max(sent, g.began)
 	}
-	if now < sent+int64(s.cfg.LeaseTTL+leaseMargin) {
+	if now < sent+int64(g.leaseTTL+leaseMargin) {
 		return false // its order may still be on its way (I20)
 	}
 	if f.withdrawn || a.Forgotten {
@@ -141,27 +168,27 @@ func (s *shard) awaitsTooLong(f *fire, t *task, a job.Absence, now int64) bool {
 	}
 	if f.lostAfter == 0 {
 		f.lostAfter = job.DefaultLostAfter
-		if spec, err := s.spec(f); err == nil {
+		if spec, err := g.spec(f); err == nil {
 			f.lostAfter = spec.EffectiveLostAfter()
 		}
 	}
 	return a.For >= max(f.lostAfter, goneGrace)
 }
 
-// confirmGone asks etcd itself whether the minions are connected anywhere: this
+// confirm asks etcd itself whether the minions are connected anywhere: this
 // node's view of it may stand still, while a minion has gone to another node.
-func (s *shard) confirmGone(over []awaited) {
-	s.gone.asking = s.deps.bestEffort.do(func(ctx context.Context) {
+func (g *gone) confirm(over []awaited) {
+	g.asking = g.spare.do(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()
-		there, err := s.gone.there(ctx)
-		s.do(func() { s.gone.asking, s.gone.answer = false, &whereabouts{over, there, err} })
+		there, err := g.there(ctx)
+		g.do(func() { g.asking, g.answer = false, &whereabouts{over, there, err} })
 	})
 }
 
 // connected reads from etcd which minions are connected.
-func (s *shard) connected(ctx context.Context) (map[job.MinionID]bool, error) {
-	resp, err := s.deps.Client.Get(ctx, s.cfg.Keys.Presence(), clientv3.WithPrefix())
+func (g *gone) connected(ctx context.Context) (map[job.MinionID]bool, error) {
+	resp, err := g.client.Get(ctx, g.presence, clientv3.WithPrefix())
 	if err != nil {
 		return nil, fmt.Errorf("read which minions are connected: %w", err)
 	}
@@ -178,29 +205,29 @@ func (s *shard) connected(ctx context.Context) (map[job.MinionID]bool, error) {
 	return there, nil
 }
 
-// foundGone ends the tasks of minions of which etcd says so, too.
-func (s *shard) foundGone(w *whereabouts, now int64) {
+// found ends the tasks of minions of which etcd says so, too.
+func (g *gone) found(w *whereabouts, now int64) {
 	if w.err != nil {
-		s.log.Warn("whether minions are gone is not known yet", zap.Error(w.err))
+		g.log.Warn("whether minions are gone is not known yet", zap.Error(w.err))
 		return
 	}
 	for _, o := range w.over {
 		if o.f.ended() || !slices.Contains(o.f.tasks, o.t) {
 			continue
 		}
-		a, is := s.goneFor(o.t)
+		a, is := g.absence(o.t)
 		switch {
-		case !is || !s.awaitsTooLong(o.f, o.t, a, now):
+		case !is || !g.awaitsTooLong(o.f, o.t, a, now):
 		case w.there[o.t.minion]:
-			s.log.Warn("a minion is connected, by etcd, and this node does not see it", zap.String("minion", string(o.t.minion)))
+			g.log.Warn("a minion is connected, by etcd, and this node does not see it", zap.String("minion", string(o.t.minion)))
 		default:
-			s.giveUpGone(o.f, o.t, a, now)
+			g.giveUp(o.f, o.t, a, now)
 		}
 	}
 }
 
-// giveUpGone ends a task whose minion is gone.
-func (s *shard) giveUpGone(f *fire, t *task, a job.Absence, now int64) {
+// giveUp ends a task whose minion is gone.
+func (g *gone) giveUp(f *fire, t *task, a job.Absence, now int64) {
 	why := "minion " + string(t.minion) + " "
 	if a.Forgotten {
 		why += "was forgotten; it "
@@ -216,46 +243,46 @@ func (s *shard) giveUpGone(f *fire, t *task, a job.Absence, now int64) {
 	}
 	if f.phase.IsEnding() {
 		why = f.endWhy + "; " + why
-		spec, err := s.spec(f)
+		spec, err := g.spec(f)
 		if err == nil {
-			s.gone.recall[f.taskID(t)] = recalled{f.endWhy, now + int64(spec.EffectiveTimeout())}
+			g.recall[f.taskID(t)] = recalled{f.endWhy, now + int64(spec.EffectiveTimeout())}
 		}
 	}
-	s.met.lost.Inc()
-	s.finish(f, t, now, job.StateIndeterminate, why)
+	g.lost.Inc()
+	g.finish(f, t, now, job.StateIndeterminate, why)
 }
 
 // recallFor has the minions of a run that has ended end what they may still run of
 // it. It reports whether some have not been told yet: they are not connected.
-func (s *shard) recallFor(key string, w *etcdkv.Entry[etcdkv.RunCommand]) bool {
-	if s.gone.recalling[key] != w.ModRevision {
-		s.gone.recalling[key] = w.ModRevision
+func (g *gone) recallFor(key string, w *etcdkv.Entry[etcdkv.RunCommand]) bool {
+	if g.recalling[key] != w.ModRevision {
+		g.recalling[key] = w.ModRevision
 		for _, id := range w.Value.Tasks {
-			s.gone.recall[id] = recalled{cancelledBy(&w.Value), w.Value.Until.UnixNano()}
+			g.recall[id] = recalled{cancelledBy(&w.Value), w.Value.Until.UnixNano()}
 		}
 	}
 	return slices.ContainsFunc(w.Value.Tasks, func(id job.TaskID) bool {
-		_, waits := s.gone.recall[id]
+		_, waits := g.recall[id]
 		return waits
 	})
 }
 
 // recallBack has minions that are back end what was to be ended while they were
 // gone.
-func (s *shard) recallBack(now int64) {
-	for id, r := range s.gone.recall {
+func (g *gone) recallBack(now int64) {
+	for id, r := range g.recall {
 		switch {
-		case s.deps.Minions.Connected(id.Minion):
-			s.deps.Minions.Cancel([]job.Ref{{Task: id, Shard: s.id, Token: s.own.Token(), Term: s.term}}, r.why)
+		case g.minions.Connected(id.Minion):
+			g.minions.Cancel([]job.Ref{g.ref(id)}, r.why)
 		case now < r.until:
 			continue
 		}
-		delete(s.gone.recall, id)
+		delete(g.recall, id)
 	}
 }
 
-// tellGone puts into the description of an open fire which of its minions are gone.
-func (s *shard) tellGone(f *fire, run *job.Run) {
+// describe puts into the description of an open fire which of its minions are gone.
+func (g *gone) describe(f *fire, run *job.Run) {
 	all, last := true, time.Time{}
 	where := job.MinionID("")
 	i := 0
@@ -268,7 +295,7 @@ func (s *shard) tellGone(f *fire, run *job.Run) {
 		if t.final() {
 			continue
 		}
-		a, is := s.goneFor(t)
+		a, is := g.absence(t)
 		if !is || a.For < goneGrace {
 			all = false
 			continue

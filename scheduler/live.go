@@ -54,7 +54,7 @@ func (s *shard) live(namespace, name string) []job.Run {
 			reason = s.awaitsMinion(f)
 		}
 		run := s.runOf(f, state, reason)
-		s.tellGone(f, &run)
+		s.gone.describe(f, &run)
 		brief(&run)
 		out = append(out, run)
 	}

@@ -8,7 +8,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -45,6 +44,10 @@ type movedOut struct {
 	next int64
 }
 
+// movedJobs are the jobs that were moved out of a shard, or deleted, and may have open
+// fires in it.
+type movedJobs map[job.UID]*movedOut
+
 // arrivedEvery is how often the new owner looks whether the record is gone.
 const arrivedEvery = 100 * time.Millisecond
 
@@ -54,7 +57,7 @@ const arrivedEvery = 100 * time.Millisecond
 func (s *shard) readMoved(ctx context.Context) {
 	s.wg.Go(func() {
 		for try := 0; ; try++ {
-			found, err := s.loadMoved(ctx)
+			found, err := s.records.all(ctx)
 			if err == nil {
 				s.do(func() { s.taken(found) })
 				return
@@ -75,57 +78,6 @@ func pause(ctx context.Context, try int) bool {
 	case <-time.After(min(time.Duration(try+1)*50*time.Millisecond, time.Second)):
 		return true
 	}
-}
-
-// loadMoved reads the records of moves and deletions.
-func (s *shard) loadMoved(ctx context.Context) ([]*movedOut, error) {
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
-	resp, err := s.deps.Client.Txn(ctx).Then(
-		clientv3.OpGet(s.cfg.Keys.Moved(s.id), clientv3.WithPrefix()),
-		clientv3.OpGet(s.cfg.Keys.Deleted(s.id), clientv3.WithPrefix()),
-	).Commit()
-	if err != nil {
-		return nil, err
-	}
-	var out []*movedOut
-	for i, r := range resp.Responses {
-		for _, kv := range r.GetResponseRange().Kvs {
-			m, err := s.readRecord(string(kv.Key), kv.Value)
-			if err != nil {
-				s.log.Error("record of a job that is gone cannot be read", zap.String("key", string(kv.Key)), zap.Error(err))
-				continue
-			}
-			m.deleted = i == 1
-			m.e.Gone = m.deleted
-			if !m.deleted {
-				m.at = 0
-			}
-			out = append(out, m)
-		}
-	}
-	return out, nil
-}
-
-// readRecord reads the record of a move or a deletion: both have the job.
-func (s *shard) readRecord(key string, value []byte) (*movedOut, error) {
-	r, err := etcdkv.Decode[etcdkv.DeletedJob](key, value)
-	if err != nil {
-		return nil, err
-	}
-	text, err := etcdkv.Encode(etcdkv.StoredJob{Schema: etcdkv.Schema, Job: r.Job, Earlier: r.Earlier})
-	if err != nil {
-		return nil, err
-	}
-	e, from, err := newEntry(key, []byte(text), s.deps.Schedules)
-	if err != nil {
-		return nil, err
-	}
-	m := &movedOut{e: e, record: key, created: r.Created, next: from + 1}
-	if !r.At.IsZero() {
-		m.at = r.At.UnixNano()
-	}
-	return m, nil
 }
 
 // taken begins with the shard's work, once all that is open can be told.
@@ -167,58 +119,36 @@ func (s *shard) vanished(ctx context.Context, key job.Key) {
 
 // lookUpGone asks whether a job whose key is gone was moved or deleted.
 func (s *shard) lookUpGone(ctx context.Context, e *entry) {
-	moved, deleted := s.cfg.Keys.MovedJob(s.id, e.uid), s.cfg.Keys.DeletedJob(s.id, e.uid)
 	s.wg.Go(func() {
-		for try := 0; ; try++ {
-			bounded, cancel := context.WithTimeout(ctx, commitTimeout)
-			resp, err := s.deps.Client.Txn(bounded).Then(
-				clientv3.OpGet(moved, clientv3.WithCountOnly()), clientv3.OpGet(deleted),
-			).Commit()
-			cancel()
-			if err == nil {
-				record, at := "", time.Time{}
-				switch kvs := resp.Responses[1].GetResponseRange().Kvs; {
-				case resp.Responses[0].GetResponseRange().Count > 0:
-					record = moved
-				case len(kvs) > 0:
-					record = deleted
-					if r, err := etcdkv.Decode[etcdkv.DeletedJob](deleted, kvs[0].Value); err == nil {
-						at = r.At
-					}
-				}
-				s.do(func() { s.vanish(e, record, record == deleted, at) })
-				return
-			}
-			if !pause(ctx, try) {
-				return
-			}
+		if found, ok := s.records.of(ctx, e.uid); ok {
+			s.do(func() { s.vanish(e, found) })
 		}
 	})
 }
 
 // vanish ends the wait of vanished; without a record the job was deleted.
-func (s *shard) vanish(e *entry, record string, deleted bool, at time.Time) {
+func (s *shard) vanish(e *entry, found goneRecord) {
 	m := s.moved[e.uid]
 	if m == nil || m.e != e {
 		return // it has come back meanwhile
 	}
-	m.record, m.deleted = record, deleted
-	if record == "" {
+	m.record, m.deleted = found.key, found.deleted
+	if m.record == "" {
 		delete(s.moved, e.uid)
 	}
-	if record == "" || deleted {
+	if m.record == "" || m.deleted {
 		s.forget(e)
 	}
-	if deleted && !at.IsZero() {
-		m.at = at.UnixNano()
+	if m.deleted && !found.at.IsZero() {
+		m.at = found.at.UnixNano()
 		s.hold(m, m.next-1)
 	}
 }
 
-// vanishing returns up to where all is planned of the jobs of which it is being
+// upTo returns up to where all is planned of the jobs of which it is being
 // asked whether they were moved or deleted: the cursor must not pass it (I4).
-func (s *shard) vanishing(cursor int64) int64 {
-	for _, m := range s.moved {
+func (j movedJobs) upTo(cursor int64) int64 {
+	for _, m := range j {
 		if m.record == "" {
 			cursor = min(cursor, m.next-1)
 		}
@@ -234,11 +164,8 @@ func (m *movedOut) over() bool {
 }
 
 // anyOver reports whether a record may be removed.
-func (s *shard) anyOver() bool {
-	if !s.triggers.read {
-		return false
-	}
-	for _, m := range s.moved {
+func (j movedJobs) anyOver() bool {
+	for _, m := range j {
 		if m.over() {
 			return true
 		}
@@ -246,12 +173,9 @@ func (s *shard) anyOver() bool {
 	return false
 }
 
-// gatherMoved removes the records of jobs that have nothing open here any more.
-func (s *shard) gatherMoved(w *write) {
-	if !s.triggers.read {
-		return
-	}
-	for uid, m := range s.moved {
+// gather removes the records of jobs that have nothing open here any more.
+func (j movedJobs) gather(w *write) {
+	for uid, m := range j {
 		if !m.over() || w.size() >= maxHousekeeping || m.deleted && slices.ContainsFunc(w.fires, func(f *fire) bool { return f.e == m.e }) {
 			continue
 		}

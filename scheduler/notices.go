@@ -7,16 +7,29 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // notices are what people are to be told of a shard's jobs (I32). They wait for the next
 // write, which stores them together with what is known of the jobs' trouble.
 type notices struct {
+	// wanted tells who wants to be told of what.
+	wanted func() *cluster.Notifiers
+	keys   etcdkv.Keys
+	shard  job.ShardID
+	node   job.NodeID
+	now    func() int64
+	log    *zap.Logger
+	alerts *prometheus.CounterVec
+	// leave has a fire leave its slot, once people are told of it.
+	leave func(*fire)
+
 	waiting []notice
 	// troubles are the jobs of which people were told that they are in trouble, skips how
 	// often in a row jobs did not start because they still ran.
@@ -42,6 +55,14 @@ const (
 	maxNotices = 100
 	maxWaiting = 20000
 )
+
+func newNotices(s *shard) notices {
+	return notices{
+		wanted: s.deps.Cluster.Notifiers, keys: s.cfg.Keys, shard: s.id, node: s.cfg.Node,
+		now: s.deps.now, log: s.log, alerts: s.met.alerts, leave: s.quitSlot,
+		troubles: map[job.UID]*etcdkv.Trouble{}, skips: map[job.UID]int{},
+	}
+}
 
 // load reads which jobs are in trouble.
 func (n *notices) load(ctx context.Context, client *clientv3.Client, prefix string) error {
@@ -72,11 +93,11 @@ func (e *entry) labelsOf() map[string]string {
 }
 
 // eventOf is what the end of a fire is to people; empty: nothing.
-func (s *shard) eventOf(f *fire) job.AlertEvent {
+func (n *notices) eventOf(f *fire) job.AlertEvent {
 	switch state := f.outcome(f.run.State); {
 	case state == job.StateSucceeded:
-		delete(s.notices.skips, f.e.uid)
-		if s.notices.troubles[f.e.uid] != nil {
+		delete(n.skips, f.e.uid)
+		if n.troubles[f.e.uid] != nil {
 			return job.AlertRecovered
 		}
 	case state == job.StateIndeterminate:
@@ -93,48 +114,48 @@ func (s *shard) eventOf(f *fire) job.AlertEvent {
 	return ""
 }
 
-// notice takes note of what people are to be told of a recorded fire. It reports whether
+// ended takes note of what people are to be told of a recorded fire. It reports whether
 // there is something: the fire stays in its slot until that is written.
-func (s *shard) notice(f *fire) bool {
-	event := s.eventOf(f)
+func (n *notices) ended(f *fire) bool {
+	event := n.eventOf(f)
 	if event == "" || f.e.Gone {
 		return false
 	}
-	all := s.deps.Cluster.Notifiers()
-	trouble := s.notices.troubles[f.e.uid]
+	all := n.wanted()
+	trouble := n.troubles[f.e.uid]
 	if event != job.AlertRecovered && !all.Any(event, job.AlertRecovered) {
 		return false // nobody wants to know: no etcd write
 	}
 	wants := all.For(f.e.key, f.e.labelsOf)
-	n := notice{to: wants.Of(event), f: f}
-	n.alert = s.alertOf(f, event, f.run.Reason)
-	n.alert.State = f.run.State
-	now := time.Unix(0, s.deps.now()).UTC()
+	note := notice{to: wants.Of(event), f: f}
+	note.alert = n.alertOf(f, event, f.run.Reason)
+	note.alert.State = f.run.State
+	now := time.Unix(0, n.now()).UTC()
 	switch {
 	case event == job.AlertRecovered:
-		n.alert.Since, n.alert.Trouble, n.alert.Count = trouble.Since, trouble.Alert, trouble.Count
-		delete(s.notices.troubles, f.e.uid)
-		n.uid = f.e.uid
+		note.alert.Since, note.alert.Trouble, note.alert.Count = trouble.Since, trouble.Alert, trouble.Count
+		delete(n.troubles, f.e.uid)
+		note.uid = f.e.uid
 	case event == job.AlertSkipped:
-		s.notices.skips[f.e.uid]++
-		n.alert.Count = s.notices.skips[f.e.uid]
-		if n.alert.Count != wants.SkippedRuns() {
+		n.skips[f.e.uid]++
+		note.alert.Count = n.skips[f.e.uid]
+		if note.alert.Count != wants.SkippedRuns() {
 			return false
 		}
-	case len(n.to) == 0 && len(wants.Of(job.AlertRecovered)) == 0:
+	case len(note.to) == 0 && len(wants.Of(job.AlertRecovered)) == 0:
 		return false
 	default:
-		next, told := troubled(trouble, &n.alert, now, wants.RemindAfter())
-		s.notices.troubles[f.e.uid] = &next
+		next, told := troubled(trouble, &note.alert, now, wants.RemindAfter())
+		n.troubles[f.e.uid] = &next
 		if !told {
 			return false
 		}
-		n.uid, n.trouble = f.e.uid, &next
+		note.uid, note.trouble = f.e.uid, &next
 	}
-	if len(n.to) == 0 && n.uid.IsZero() {
+	if len(note.to) == 0 && note.uid.IsZero() {
 		return false
 	}
-	return s.addNotice(n)
+	return n.add(note)
 }
 
 // troubled returns what is known of a job's trouble after one more alert, and whether that
@@ -164,47 +185,47 @@ func troubled(old *etcdkv.Trouble, a *job.Alert, now time.Time, remind time.Dura
 }
 
 // tell has people told of a fire that goes on.
-func (s *shard) tell(f *fire, event job.AlertEvent, reason string) {
-	all := s.deps.Cluster.Notifiers()
+func (n *notices) tell(f *fire, event job.AlertEvent, reason string) {
+	all := n.wanted()
 	if f.e.Gone || !all.Any(event) {
 		return
 	}
 	if to := all.For(f.e.key, f.e.labelsOf).Of(event); len(to) > 0 {
-		s.addNotice(notice{alert: s.alertOf(f, event, reason), to: to})
+		n.add(notice{alert: n.alertOf(f, event, reason), to: to})
 	}
 }
 
 // alertOf is an alert about a fire.
-func (s *shard) alertOf(f *fire, event job.AlertEvent, reason string) job.Alert {
+func (n *notices) alertOf(f *fire, event job.AlertEvent, reason string) job.Alert {
 	if len(reason) > job.MaxAlertReason {
 		reason = reason[:job.MaxAlertReason] + "..."
 	}
 	id := f.runID()
 	return job.Alert{
-		ID: job.AlertID(id, event), Event: event, At: time.Unix(0, s.deps.now()).UTC(), Job: f.e.key, Labels: f.e.labelsOf(),
-		Run: id, ScheduledAt: f.id.Time().UTC(), Reason: reason, Node: s.cfg.Node,
+		ID: job.AlertID(id, event), Event: event, At: time.Unix(0, n.now()).UTC(), Job: f.e.key, Labels: f.e.labelsOf(),
+		Run: id, ScheduledAt: f.id.Time().UTC(), Reason: reason, Node: n.node,
 	}
 }
 
-// addNotice has a notice go with the next write. It is false when too many wait.
-func (s *shard) addNotice(n notice) bool {
-	if len(s.notices.waiting) >= maxWaiting {
-		s.met.alerts.WithLabelValues(alertDropped).Inc()
-		s.log.Error("too much is to be told: an alert is dropped", zap.Stringer("job", n.alert.Job), zap.String("event", string(n.alert.Event)))
+// add has a notice go with the next write. It is false when too many wait.
+func (n *notices) add(next notice) bool {
+	if len(n.waiting) >= maxWaiting {
+		n.alerts.WithLabelValues(alertDropped).Inc()
+		n.log.Error("too much is to be told: an alert is dropped", zap.Stringer("job", next.alert.Job), zap.String("event", string(next.alert.Event)))
 		return false
 	}
-	s.notices.waiting = append(s.notices.waiting, n)
+	n.waiting = append(n.waiting, next)
 	return true
 }
 
-// gatherNotices adds notices to a write, and has their fires leave their slots. It reports
+// gather adds notices to a write, and has their fires leave their slots. It reports
 // whether there were any.
-func (s *shard) gatherNotices(w *write) (bool, error) {
+func (n *notices) gather(w *write) (bool, error) {
 	notes := map[job.Key]*etcdkv.AlertNote{}
 	troubles := map[job.UID]*etcdkv.Trouble{}
-	n := 0
-	for ; n < len(s.notices.waiting) && n < maxNotices && w.size()+len(notes)+len(troubles) < maxRewriteOps; n++ {
-		next := &s.notices.waiting[n]
+	taken := 0
+	for ; taken < len(n.waiting) && taken < maxNotices && w.size()+len(notes)+len(troubles) < maxRewriteOps; taken++ {
+		next := &n.waiting[taken]
 		for _, to := range next.to {
 			note := notes[to]
 			if note == nil {
@@ -217,11 +238,11 @@ func (s *shard) gatherNotices(w *write) (bool, error) {
 			troubles[next.uid] = next.trouble
 		}
 		if next.f != nil {
-			s.quitSlot(next.f)
+			n.leave(next.f)
 		}
 		*next = notice{}
 	}
-	s.notices.waiting = s.notices.waiting[n:]
+	n.waiting = n.waiting[taken:]
 	for to, note := range notes {
 		for len(note.Alerts) > 0 {
 			part := etcdkv.AlertNote{Schema: etcdkv.Schema, Alerts: note.Alerts[:min(maxNoted, len(note.Alerts))]}
@@ -234,11 +255,11 @@ func (s *shard) gatherNotices(w *write) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			w.ops = append(w.ops, clientv3.OpPut(s.cfg.Keys.AlertNote(to, id.String()), text))
+			w.ops = append(w.ops, clientv3.OpPut(n.keys.AlertNote(to, id.String()), text))
 		}
 	}
 	for uid, t := range troubles {
-		key := s.cfg.Keys.Trouble(s.id, uid)
+		key := n.keys.Trouble(n.shard, uid)
 		if t == nil {
 			w.ops = append(w.ops, clientv3.OpDelete(key))
 			continue
@@ -249,22 +270,30 @@ func (s *shard) gatherNotices(w *write) (bool, error) {
 		}
 		w.ops = append(w.ops, clientv3.OpPut(key, text))
 	}
-	return n > 0, nil
+	return taken > 0, nil
 }
 
-// forgetTroubles drops what is known of jobs that are gone.
-func (s *shard) forgetTroubles() {
-	if len(s.notices.troubles) == 0 {
+// forgetOthers drops what is known of all jobs but these: they are gone.
+func (n *notices) forgetOthers(jobs map[job.Key]*entry) {
+	if len(n.troubles) == 0 {
 		return
 	}
-	here := make(map[job.UID]bool, len(s.jobs))
-	for _, e := range s.jobs {
+	here := make(map[job.UID]bool, len(jobs))
+	for _, e := range jobs {
 		here[e.uid] = true
 	}
-	for uid := range s.notices.troubles {
+	for uid := range n.troubles {
 		if !here[uid] {
-			delete(s.notices.troubles, uid)
-			s.addNotice(notice{uid: uid})
+			delete(n.troubles, uid)
+			n.add(notice{uid: uid})
 		}
 	}
+}
+
+// alert tells of a fire that goes on, in its record, by the log and the metrics as well.
+func (n *notices) alert(f *fire, kind string, event job.AlertEvent, text string) {
+	n.tell(f, event, text)
+	f.alerts = append(f.alerts, text)
+	n.alerts.WithLabelValues(kind).Inc()
+	n.log.Warn("alert", zap.String("kind", kind), zap.Stringer("job", f.e.key), zap.Stringer("fire", f.id), zap.String("text", text))
 }

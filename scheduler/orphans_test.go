@@ -131,7 +131,7 @@ func TestI17_RecordOutlivesHistory(t *testing.T) {
 	delete(d.jobs, e.key)
 	m := &movedOut{e: e}
 	d.moved[e.uid] = m
-	d.vanish(e, "record", true, time.Time{})
+	d.vanish(e, goneRecord{key: "record", deleted: true})
 	if d.says(f, "m00", job.StateRunning); m.over() {
 		t.Error("the record may go, and a minion runs the task")
 	}

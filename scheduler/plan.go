@@ -93,7 +93,7 @@ func (s *shard) plan(now int64) *batch {
 		b.cursor = min(horizon, at-1)
 	}
 	if len(s.moved) > 0 {
-		b.cursor = s.vanishing(b.cursor)
+		b.cursor = s.moved.upTo(b.cursor)
 	}
 	s.planned = max(s.planned, b.cursor)
 	if len(b.fires) == 0 && len(b.triggers) == 0 && len(b.backfills) == 0 {

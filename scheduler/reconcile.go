@@ -383,6 +383,11 @@ func (s *shard) ask(f *fire, t *task, now int64) {
 	s.asks = append(s.asks, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: cmp.Or(t.question, s.term)})
 }
 
+// ref names a task to its minion, as of this ownership.
+func (s *shard) ref(id job.TaskID) job.Ref {
+	return job.Ref{Task: id, Shard: s.id, Token: s.own.Token(), Term: s.term}
+}
+
 // finish gives a task a final state that its owner found out without a report.
 func (s *shard) finish(f *fire, t *task, now int64, state job.State, reason string) {
 	s.settle(f, t, &job.Report{

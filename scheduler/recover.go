@@ -133,7 +133,7 @@ func (s *shard) loadSlot(key string, value []byte) error {
 func (s *shard) recover() {
 	now := s.deps.now()
 	s.gone.began = now
-	s.lookForGone()
+	s.gone.look()
 	byUID := make(map[job.UID]*entry, len(s.slots))
 	if len(s.slots) > 0 {
 		for _, e := range s.jobs {
@@ -151,7 +151,7 @@ func (s *shard) recover() {
 		}
 	}
 	s.promoteWaiting()
-	s.forgetTroubles()
+	s.notices.forgetOthers(s.jobs)
 	s.ahead.queuePast(s.jobs)
 	level := zap.InfoLevel
 	if len(s.jobs) == 0 && open == 0 {

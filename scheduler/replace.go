@@ -62,7 +62,7 @@ func (s *shard) cancel(f *fire, now int64) {
 		case t.phase == phase.Waiting:
 			s.finish(f, t, now, job.StateCancelled, f.endWhy)
 		default:
-			refs = append(refs, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term})
+			refs = append(refs, s.ref(f.taskID(t)))
 		}
 	}
 	if len(refs) > 0 {

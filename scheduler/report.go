@@ -2,11 +2,7 @@ package scheduler
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/phase"
@@ -42,7 +38,7 @@ func (s *shard) onReport(r *job.Report) {
 	f := s.fireOf(r.Task.Fire)
 	if f == nil || f.ended() {
 		if f == nil && (r.Known && r.State.Final() && r.Spooled || r.Returned) {
-			s.late(r)
+			s.late.take(r)
 		}
 		return
 	}
@@ -296,67 +292,6 @@ func (s *shard) isMisfire(f *fire, t *task, now int64) bool {
 // miss ends a task that was not started in time.
 func (s *shard) miss(f *fire, t *task, now int64) {
 	s.finish(f, t, now, job.StateMissed, "committed in time but not started within "+s.cfg.MisfireGrace.String()+" of its instant; misfire policy \"skip\"")
-}
-
-// late takes a final report about a fire that is closed. The record is mended if
-// it says that nobody knew; then the minion may forget.
-func (s *shard) late(r *job.Report) {
-	report := *r
-	s.deps.bestEffort.do(func(ctx context.Context) {
-		run, err := s.deps.Records.Get(ctx, report.Task.Fire.RunID())
-		if base := report.Task.Fire; base.Share != 0 && errors.Is(err, job.ErrNotFound) {
-			base.Share = 0 // the shares were one run
-			run, err = s.deps.Records.Get(ctx, base.RunID())
-		}
-		if err != nil && !errors.Is(err, job.ErrNotFound) {
-			s.log.Debug("late report waits", zap.Stringer("task", report.Task), zap.Error(err))
-			return // not acknowledged: it comes again
-		}
-		ack := func() { s.deps.Minions.Ack([]job.TaskID{report.Task}) }
-		if err != nil || !mend(&run, &report) {
-			ack()
-			return
-		}
-		s.deps.History.Record(run, func(err error) {
-			if err == nil {
-				ack()
-			}
-		})
-	})
-}
-
-// mend puts a late report into a run's record. It reports whether anything
-// changed.
-func mend(run *job.Run, r *job.Report) bool {
-	changed := false
-	if r.Returned { // it was too late for a start
-		if r.Token != run.Token {
-			return false // another owner may have ordered it since
-		}
-		known := *r
-		known.Known, known.State = true, job.StateExpired
-		r = &known
-	}
-	for i := range run.Tasks {
-		t := &run.Tasks[i]
-		if t.Minion == r.Task.Minion && t.Attempt == r.Task.Attempt && (t.Share == "" || job.ShareOf(t.Share) == r.Task.Fire.Share) &&
-			(t.State == job.StateIndeterminate || t.State == job.StateDeliveryTimeout) && t.State != r.State {
-			share := t.Share
-			*t = taskRecord(r)
-			t.Share = share
-			changed = true
-		}
-	}
-	if !changed {
-		return false
-	}
-	reports := make([]*job.Report, len(run.Tasks))
-	for i, t := range run.Tasks {
-		reports[i] = &job.Report{Task: job.TaskID{Minion: t.Minion}, State: t.State, Reason: t.Reason}
-	}
-	run.State, run.Reason = verdictOf(reports)
-	spanOf(run)
-	return true
 }
 
 // runOf builds the record of a fire.

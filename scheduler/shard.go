@@ -69,7 +69,8 @@ type shard struct {
 	// askGone has it found out what became of a job whose key is gone; vanish is told.
 	askGone func(context.Context, *entry)
 	// moved are the jobs that were moved out, or deleted, and may have open fires here.
-	moved map[job.UID]*movedOut
+	moved   movedJobs
+	records goneRecords
 	// ring is state.Ring, for others; ringDirty says that it is to be stored.
 	ring      atomic.Pointer[[]etcdkv.RingNode]
 	ringDirty bool
@@ -85,8 +86,9 @@ type shard struct {
 	fires map[job.FireID]*fire
 	deadlines
 
-	// reports wait to be taken.
+	// reports wait to be taken; late takes those about what is closed.
 	reports [][]job.Report
+	late    lateReports
 	out     orders
 	asks    []job.Ref
 
@@ -135,15 +137,17 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 	if deps.Time != nil {
 		epoch = deps.Time.Epoch()
 	}
+	log := deps.Logger.With(zap.Stringer("shard", id), zap.Stringer("token", own.Token()))
 	s := &shard{
 		epoch: epoch, id: id, own: own, heldUntil: own.HeldUntil, cfg: cfg, deps: deps, met: met,
-		log:     deps.Logger.With(zap.Stringer("shard", id), zap.Stringer("token", own.Token())),
+		log:     log,
 		mailbox: newMailbox(),
 		jobs:    map[job.Key]*entry{},
-		moved:   map[job.UID]*movedOut{},
+		moved:   movedJobs{},
+		late:    lateReports{deps.Records, deps.History, deps.Minions, deps.bestEffort, log},
+		records: goneRecords{deps.Client, cfg.Keys, id, deps.Schedules, log},
 		fires:   map[job.FireID]*fire{},
 		granted: map[string]int64{}, look: plan.Look{Calendars: deps.Cluster},
-		notices: notices{troubles: map[job.UID]*etcdkv.Trouble{}, skips: map[job.UID]int{}},
 	}
 	s.admission = s.newAdmission(nil)
 	s.slotTable = newSlotTable(deps.now, s.decided)
@@ -157,7 +161,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 	s.triggers = triggers{now: deps.now, log: s.log, all: map[string]arrived{}}
 	s.asides = asides{stored: deps.Cluster.Aside, now: deps.now, log: s.log, jobs: met.aside}
 	s.askGone, s.rereadJobs = s.lookUpGone, etcdkv.NewReread()
-	s.gone.there, s.gone.recall, s.gone.recalling = s.connected, map[job.TaskID]recalled{}, map[string]int64{}
+	s.notices, s.gone = newNotices(s), newGone(s)
 	return s
 }
 
@@ -253,7 +257,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	s.tendCommands(now)
 	s.takeReports()
 	s.reconcileSome(now)
-	s.tendGone(now)
+	s.gone.tend(now)
 	s.flush()
 	s.admission.TendPermits(s.yielding)
 	next := now + int64(maxSleep)
@@ -272,7 +276,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	later := s.lastCommit + int64(s.cfg.Tick)
 	_, at, planned := s.timers.Top()
-	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggers.fresh || s.backfills.due(now) || s.ringDirty || s.anyOver() || s.asides.any()
+	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggers.fresh || s.backfills.due(now) || s.ringDirty || s.triggers.read && s.moved.anyOver() || s.asides.any()
 	s.shrinkSlots(now)
 	s.passSlots()
 	due = due || len(s.dirty) > 0 || len(s.notices.waiting) > 0
