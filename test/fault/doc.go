@@ -201,6 +201,11 @@
 // twice, each with a record, and each instant is recorded. What was made after a backup is
 // lost, and not looked at.
 //
+// Scenario standby (standby.go) has the same oracle, and two clusters, of which one follows
+// the other: it takes over by a planned switch, after the active one was killed, and after a
+// minion and its disk were lost with that. An occurrence whose end nobody knows counts as
+// unaccounted unless such a minion may have run it.
+//
 // Scenario dispatch is made of parts (dispatch.go), and has an oracle of its own.
 // It needs root, iproute2 and util-linux: each of five minions has a network
 // namespace, a small disk and a boot id that it shares with nobody. Commands are

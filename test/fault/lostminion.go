@@ -59,7 +59,7 @@ func (r *restoring) downMinion(w *process, about func() error) error {
 	if _, err := w.stop(syscall.SIGKILL); err != nil {
 		return err
 	}
-	reap.Dir(filepath.Join(r.c.dir, w.name))
+	reap.Dir(filepath.Join(filepath.Dir(w.log), w.name))
 	if err := about(); err != nil {
 		return err
 	}

@@ -123,6 +123,10 @@ func command(args []string, stdout, stderr io.Writer) int {
 		res, err := runRestore(ctx, o, stderr)
 		return verdictCode(&o, res, err, stdout, stderr)
 	}
+	if o.scenario == standbyScenario {
+		res, err := runStandby(ctx, o, stderr)
+		return verdictCode(&o, res, err, stdout, stderr)
+	}
 	if o.scenario == queueScenario && len(o.parts) == 0 {
 		res, err := runQueue(ctx, o, stderr)
 		return verdictCode(&o, res, err, stdout, stderr)

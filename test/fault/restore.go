@@ -37,6 +37,8 @@ type restoreResult struct {
 	// unnoticed are restores that no node has noticed.
 	unnoticed []string
 	dir string
+	// figures end the line of the result.
+	figures string
 }
 
 func (r *restoreResult) good() bool {
@@ -56,14 +58,14 @@ func (r *restoreResult) print(w io.Writer) {
 	if r.dir != "" {
 		fmt.Fprintln(w, "kept:", r.dir)
 	}
-	fmt.Fprintf(w, "FAULT scenario=%s seed=%d load=%d rounds=%s fires=%d", restoreScenario, r.options.seed, r.options.load, strings.Join(r.rounds, ","), r.fires)
+	fmt.Fprintf(w, "FAULT scenario=%s seed=%d load=%d rounds=%s fires=%d", r.options.scenario, r.options.seed, r.options.load, strings.Join(r.rounds, ","), r.fires)
 	for _, k := range kinds {
 		fmt.Fprintf(w, " %s=%d", k.name, len(k.list))
 	}
 	for _, s := range slices.Sorted(maps.Keys(r.states)) {
 		fmt.Fprintf(w, " %s=%d", s, r.states[s])
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintln(w, r.figures)
 }
 
 // restoring is a run of the scenario.
@@ -72,6 +74,12 @@ type restoring struct {
 	c    *cluster
 	rnd  *rand.Rand
 	keys etcdkv.Keys
+	// trace is where jobs leave their fire ids.
+	trace string
+}
+
+func newRestoring(res *restoreResult, c *cluster) *restoring {
+	return &restoring{res, c, rand.New(rand.NewPCG(res.options.seed, 0)), etcdkv.NewKeys(""), filepath.Join(c.dir, "fires")}
 }
 
 // runRestore runs the scenario. The error tells what kept it from coming to a verdict.
@@ -82,7 +90,7 @@ func runRestore(parent context.Context, o options, out io.Writer) (*restoreResul
 		if err := c.start(ctx); err != nil {
 			return false, err
 		}
-		r := &restoring{res, c, rand.New(rand.NewPCG(o.seed, 0)), etcdkv.NewKeys("")}
+		r := newRestoring(res, c)
 		if err := r.apply(ctx, "steady", o.jobs, true); err != nil {
 			return false, err
 		}
@@ -121,14 +129,12 @@ func (r *restoring) apply(ctx context.Context, name string, n int, enabled bool)
 	for i := range n {
 		document(&doc, "Job", fmt.Sprintf("%s%03d", name, i), map[string]any{
 			"schedule": "@every 1s", "enabled": enabled, "misfire": job.MisfireAll, "overlap": job.OverlapAllow,
-			"command": []string{"sh", "-c", `echo "$CARILLON_FIRE_ID" >>` + r.trace()},
+			"command": []string{"sh", "-c", `echo "$CARILLON_FIRE_ID" >>` + r.trace},
 		})
 	}
 	_, err := r.c.api.apply(ctx, doc.Bytes())
 	return err
 }
-
-func (r *restoring) trace() string { return filepath.Join(r.c.dir, "fires") }
 
 // fire lets jobs fire for a while.
 func (r *restoring) fire(ctx context.Context) error {
@@ -358,7 +364,7 @@ func (r *restoring) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(r.trace())
+	text, err := os.ReadFile(r.trace)
 	if err != nil {
 		return err
 	}
@@ -373,7 +379,7 @@ func (r *restoring) judge(ctx context.Context) error {
 }
 
 // compare holds the fire ids that jobs have left against the records.
-func (r *restoring) compare(steady map[job.UID]string, fires []string, runs []job.Run, end time.Time) {
+func (r *restoreResult) compare(steady map[job.UID]string, fires []string, runs []job.Run, end time.Time) {
 	traced := map[string]int{}
 	for _, f := range fires {
 		traced[f]++

@@ -103,6 +103,7 @@ func scenarios() map[string]scenario {
 		"dispatch":         {apart: true, hosts: hostCount},                                                                                    // see dispatch.go
 		queueScenario:      {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see queue.go
 		restoreScenario:    {},                                                                                                                 // see restore.go
+		standbyScenario:    {},                                                                                                                 // see standby.go
 		"embedded":         {disturb: disturbAny(ownFaults()), each: ownFaults(), own: true},
 		siteScenario:       {disturb: disturbAny(siteFaults()), each: siteFaults(), own: true, sites: true},
 		planScenario:       {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see upstream.go

@@ -2,15 +2,19 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // State is how far a cluster looks at rights.
@@ -69,10 +73,15 @@ func (a *Authenticator) learn(state State, rev int64) {
 	}
 }
 
-// ReadState reads the state of the cluster. A node must not start without it: the error
-// says that etcd does not answer, or that the state is none that this release knows.
+// ReadState reads the state of the cluster. A node must not start without it: where etcd
+// does not answer, it is asked again until ctx ends. The error says that it does not, or that
+// the state is none that this release knows.
 func (a *Authenticator) ReadState(ctx context.Context) error {
+	wait := backoff.Backoff{Least: 100 * time.Millisecond, Most: 2 * time.Second}
 	rec, rev, _, err := a.readState(ctx)
+	for errors.Is(err, job.ErrUnavailable) && wait.Pause(ctx) {
+		rec, rev, _, err = a.readState(ctx)
+	}
 	if err != nil {
 		return err
 	}
