@@ -177,6 +177,9 @@ func (s *Spec) checkConditions(p *problems) {
 			p.add("spec.watch.key", "has %d bytes; at most %d are allowed", len(w.Key), MaxWatchKey)
 		}
 	}
+	if s.OnStart && s.Overlap != "" && s.Overlap != OverlapAllow && s.Overlap != OverlapQueueAll {
+		p.add("spec.overlap", "%q would leave out the starts of hosts while the job runs on another; with onStart leave it out for %s, or write %s", s.Overlap, OverlapAllow, OverlapQueueAll)
+	}
 	if h := s.Webhook; h != nil {
 		if h.TokenSHA256 == "" && !h.Signed {
 			p.add("spec.webhook", "has neither tokenSha256 nor signed: anybody could call it; give one of them")

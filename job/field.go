@@ -75,10 +75,10 @@ func onSchedule(path, zero string) row[Spec] {
 func specRows() []row[Spec] {
 	canaries := func(s *Spec) bool { return s.Rollout.Canary != "" || s.Rollout.CanaryCount != 0 }
 	return []row[Spec]{
-		{path: "schedules", zero: "leave it out for a job that is started by hand, or by after, watch or webhook"},
+		{path: "schedules", zero: "leave it out for a job that is started by hand, or by after, watch, onStart or webhook"},
 		{path: "group", zero: "leave it out for a job that is balanced over all nodes"},
-		{path: "enabled", needs: needSchedule + ", as only that is switched off", met: func(s *Spec) bool { return s.IsEnabled() || scheduled(s) },
-			instead: says[Spec]("give schedule; a job without one starts by hand, or by after, watch or webhook, which `carillon pause` holds back")},
+		{path: "enabled", needs: needSchedule + ", as only that is switched off", met: func(s *Spec) bool { return s.IsEnabled() || scheduled(s) || s.OnStart },
+			instead: says[Spec]("give schedule; a job without one starts by hand, or by after, watch, onStart or webhook, which `carillon pause` holds back")},
 		{path: "command", zero: "give the program and its arguments"},
 		{path: "stdin", zero: "leave it out for none", needs: "command, with a program", met: func(s *Spec) bool { return len(s.Command) > 0 && process(s) },
 			instead: func(s *Spec) string {
@@ -161,8 +161,10 @@ func specRows() []row[Spec] {
 		{path: "catchUpEvery", zero: "leave it out for the default, " + short(DefaultCatchUpEvery) + "; for hardly any pause write 1ms",
 			needs: "a schedule, and misfire: " + string(MisfireAll), met: func(s *Spec) bool { return scheduled(s) && s.Misfire == MisfireAll },
 			instead: says[Spec]("give misfire: " + string(MisfireAll))},
-		{path: "pauseAfterFailures", zero: "leave it out for a job that is never paused", needs: "a schedule, after, watch or webhook",
-			met:     func(s *Spec) bool { return scheduled(s) || s.After != nil || s.Watch != nil || s.Webhook != nil },
+		{path: "pauseAfterFailures", zero: "leave it out for a job that is never paused", needs: "a schedule, after, watch, onStart or webhook",
+			met: func(s *Spec) bool {
+				return scheduled(s) || s.After != nil || s.Watch != nil || s.OnStart || s.Webhook != nil
+			},
 			instead: says[Spec]("give one of them; what is started by hand is not held back by a pause")},
 		{path: "deadline", zero: "leave it out for none"},
 		{path: "onDeadline", zero: "leave it out for " + string(DeadlineAlert), needs: "deadline", met: func(s *Spec) bool { return s.Deadline != 0 }, instead: says[Spec]("give deadline")},
@@ -175,6 +177,7 @@ func specRows() []row[Spec] {
 		{path: "watch"},
 		{path: "watch.key", zero: "give the key to watch"},
 		{path: "watch.prefix"},
+		itselfOnly(row[Spec]{path: "onStart"}),
 		{path: "webhook"},
 		{path: "webhook.tokenSha256", zero: "give the SHA-256 of the token, or leave it out for a webhook that is signed"},
 		{path: "webhook.signed"},

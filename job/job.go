@@ -148,6 +148,11 @@ type Spec struct {
 	After *After `json:"after,omitempty"`
 	// Watch has the job start when a key in etcd changes. Nil: it does not.
 	Watch *Watch `json:"watch,omitempty"`
+	// OnStart has the job start on each minion of its target whose host has started: once
+	// for each boot of the machine, however often the minion itself is restarted. Whatever
+	// target.run says, it runs on that one. In a container the boot is that of the machine
+	// below it.
+	OnStart bool `json:"onStart,omitempty"`
 	// Webhook has the job start when its address is called. Nil: it has none.
 	Webhook *Webhook `json:"webhook,omitempty"`
 	// Ping is a check of healthchecks.io, or of what speaks as it does, that is told when a
@@ -239,6 +244,9 @@ func (s *Spec) EffectiveLostAfter() time.Duration {
 // EffectiveOverlap returns Overlap, or its default.
 func (s *Spec) EffectiveOverlap() Overlap {
 	if s.Overlap == "" {
+		if s.OnStart { // the run of one host is in no other's way
+			return OverlapAllow
+		}
 		return OverlapSkip
 	}
 	return s.Overlap

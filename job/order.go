@@ -143,6 +143,13 @@ type Minion struct {
 	Running int `json:"running"`
 }
 
+// FactBootID and FactBootTime are the facts by which a minion tells which boot of its host
+// this is, and when it was.
+const (
+	FactBootID   = "bootId"
+	FactBootTime = "bootTime"
+)
+
 // FactUnsignedOrders is the fact by which a minion tells whether it takes orders that no
 // node has signed. A minion of a release that does not tell, and one whose connection is
 // plain, has no such fact.

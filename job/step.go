@@ -175,7 +175,7 @@ func (s *Spec) Draft(namespace string, find ScriptFinder) Plan {
 // CheckSteps tells what is wrong with the steps as far as can be known before
 // the job starts.
 func (s *Spec) CheckSteps(namespace string, find ScriptFinder) []Problem {
-	w := planner{spec: s, namespace: namespace, find: find, open: len(s.Schedules) == 0 && s.After == nil && s.Watch == nil}
+	w := planner{spec: s, namespace: namespace, find: find, open: len(s.Schedules) == 0 && s.After == nil && s.Watch == nil && !s.OnStart}
 	w.plan()
 	for i := range w.problems {
 		if name, ok := strings.CutPrefix(w.problems[i].Path, "params."); ok {

@@ -56,7 +56,9 @@ type world struct {
 	hosts []job.MinionID
 	// racks are the minions' values of all labels; atOnce is how many tasks were
 	// under way at a time, at most, by them.
-	racks  map[job.MinionID]string
+	racks map[job.MinionID]string
+	// facts are the minions' own words.
+	facts  map[job.MinionID]map[string]string
 	atOnce map[string]int
 }
 
@@ -86,9 +88,12 @@ func (m *minions) Reach(t job.Target) ([]job.MinionID, []job.Uncontrollable) {
 	return m.Match(t), nil
 }
 
-func (m *minions) Value(id job.MinionID, _ string) string {
+func (m *minions) Value(id job.MinionID, key string) string {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()
+	if v := m.w.facts[id][key]; v != "" {
+		return v
+	}
 	return m.w.racks[id]
 }
 

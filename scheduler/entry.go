@@ -138,6 +138,7 @@ type plannedSpec struct {
 	PauseAfterFailures int          `json:"pauseAfterFailures"`
 	After              *job.After   `json:"after"`
 	Watch              *job.Watch   `json:"watch"`
+	OnStart            bool         `json:"onStart"`
 	Ping               *job.Ping    `json:"ping"`
 
 	Calendars  []string       `json:"calendars"`
@@ -148,7 +149,7 @@ func (p *plannedSpec) spec() job.Spec {
 	return job.Spec{
 		Schedules: p.Schedules, TimeZone: p.TimeZone, Dialect: p.Dialect, DST: p.DST, Enabled: p.Enabled,
 		Overlap: p.Overlap, Misfire: p.Misfire, StartAt: p.StartAt, EndAt: p.EndAt, Jitter: p.Jitter, CatchUp: p.CatchUp,
-		Count: p.Count, PauseAfterFailures: p.PauseAfterFailures, After: p.After, Watch: p.Watch, Ping: p.Ping,
+		Count: p.Count, PauseAfterFailures: p.PauseAfterFailures, After: p.After, Watch: p.Watch, OnStart: p.OnStart, Ping: p.Ping,
 		Calendars: p.Calendars, OnExcluded: p.OnExcluded,
 	}
 }
@@ -172,7 +173,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 		timer: timers.Timer[*entry]{Next: never}, from: stored.MovedFrom,
 	}
 	r := plan.Optional{
-		End: never, Watch: spec.Watch, Ping: spec.Ping, PauseAfter: spec.PauseAfterFailures,
+		End: never, Watch: spec.Watch, OnStart: spec.OnStart, Disabled: spec.OnStart && !spec.IsEnabled(), Ping: spec.Ping, PauseAfter: spec.PauseAfterFailures,
 		CatchUp: time.Duration(spec.CatchUp), Jitter: time.Duration(spec.Jitter), Bounds: stored.Bounds,
 	}
 	if spec.After != nil && spec.After.Match != job.MatchAny && len(spec.After.Jobs) > 1 {
@@ -183,7 +184,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 		return nil, 0, err
 	}
 	e.Optional = nil
-	if r.Watch != nil || r.Ping != nil || r.PauseAfter > 0 || r.After != nil || r.Start != 0 || r.End != never || r.CatchUp != 0 || r.Jitter != 0 || len(r.Calendars)+len(r.Bounds) > 0 {
+	if r.Watch != nil || r.OnStart || r.Ping != nil || r.PauseAfter > 0 || r.After != nil || r.Start != 0 || r.End != never || r.CatchUp != 0 || r.Jitter != 0 || len(r.Calendars)+len(r.Bounds) > 0 {
 		e.Optional = &r
 	}
 	if err := e.readEarlier(stored.Earlier, stored.After.UnixNano(), cache); err != nil {

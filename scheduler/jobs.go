@@ -86,6 +86,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 	}
 	s.jobs[key] = e
 	s.watches.note(e, true)
+	s.starts.note(e, true)
 	if e.Optional != nil && len(e.Optional.Calendars) > 0 {
 		s.anyCalendars, e.Optional.Since = true, from
 	}
@@ -126,6 +127,7 @@ func (s *shard) drop(key job.Key) {
 	delete(s.jobs, key)
 	s.setNext(e, never)
 	s.watches.note(e, false)
+	s.starts.note(e, false)
 	s.forget(e)
 }
 

@@ -113,6 +113,7 @@ func (s *shard) vanished(ctx context.Context, key job.Key) {
 	next := e.timer.Next
 	s.setNext(e, never)
 	s.watches.note(e, false)
+	s.starts.note(e, false)
 	s.moved[e.uid] = &movedOut{e: e, next: next}
 	s.askGone(ctx, e)
 }

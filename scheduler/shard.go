@@ -105,6 +105,7 @@ type shard struct {
 	outbox  outbox
 	notices notices
 	watches keyWatches
+	starts  hostStarts
 	// anyCalendars: a job has some; calendarsRev is as of which revision of them
 	// jobs are planned, but for those that are to be planned anew, calendarsDone as
 	// of which all are. look counts the steps of looks at calendars.
@@ -153,7 +154,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 	s.slotTable = newSlotTable(deps.now, s.decided)
 	s.nodeLoad = deps.load
 	s.outbox = outbox{own: own, client: deps.Client, keys: cfg.Keys, shards: cfg.Meta.Shards, id: id, now: deps.now, log: s.log}
-	s.watches = newKeyWatches(s)
+	s.watches, s.starts = newKeyWatches(s), newHostStarts(s)
 	s.choice = chooser{minions: deps.Minions, roles: deps.Roles, seed: cfg.seed}
 	s.writer = writer{own: own, client: deps.Client, keys: cfg.Keys, id: id, retries: met.commitRetries, log: s.log}
 	s.backfills = backfills{cluster: deps.Cluster, keys: cfg.Keys, now: deps.now, entry: s.entry, all: map[string]*backfilled{}}
@@ -253,6 +254,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	s.admission.Tend(s.group(), now)
 	s.outbox.next(ctx, s.wg.Go, s.do)
 	s.watches.tend(ctx, s.wg.Go)
+	s.starts.tend(ctx, now, s.wg.Go, s.do)
 	s.followCalendars()
 	s.tendCommands(now)
 	s.takeReports()

@@ -26,7 +26,7 @@ type Host struct {
 func IsHostFact(name string) bool {
 	switch name {
 	case "os", "arch", "kernel", "distribution", "distributionVersion", "hostname", "fqdn", "ip", "addresses",
-		"cpus", "memoryBytes", "bootTime", "cgroup", job.FactArgBytes:
+		"cpus", "memoryBytes", "bootTime", job.FactBootID, "cgroup", job.FactArgBytes:
 		return true
 	}
 	return false

@@ -64,6 +64,9 @@ func (jv jobVerbs) jobText(ctx context.Context, v api.Job) error {
 	if s.Watch != nil {
 		f.add("Watches key", s.Watch.Key)
 	}
+	if s.OnStart {
+		f.add("Starts with", "the hosts of its minions")
+	}
 	f.add("Command", commandText(s))
 	if line, more, _ := strings.Cut(s.Stdin, "\n"); strings.TrimSpace(more) != "" {
 		f.add("Stdin", line+" ...")

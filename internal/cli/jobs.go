@@ -186,6 +186,9 @@ func schedules(s job.Spec) string {
 	if s.Watch != nil {
 		all = append(all, "key "+s.Watch.Key)
 	}
+	if s.OnStart {
+		all = append(all, "start of host")
+	}
 	if s.Webhook != nil {
 		all = append(all, "webhook")
 	}

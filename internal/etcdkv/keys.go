@@ -211,6 +211,10 @@ func (k Keys) Dependency(from, to job.Key) string {
 // Watched is the key that says how far a job has looked at the key it watches.
 func (k Keys) Watched(u job.UID) string { return k.root + "watched/" + u.String() }
 
+// HostStarts is the key that says since when a job that starts with hosts is looked after,
+// and the prefix of the boots for which it was started: minions' names follow.
+func (k Keys) HostStarts(u job.UID) string { return k.root + "hoststarts/" + u.String() + "/" }
+
 // Scripts is the prefix of all versions of the library's scripts.
 func (k Keys) Scripts() string { return k.root + "scripts/" }
 

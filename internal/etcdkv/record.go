@@ -361,6 +361,14 @@ type Watched struct {
 	Rev int64 `json:"rev"`
 }
 
+// HostStart says for which boot of a minion's host a job was started, and when; without a
+// boot, from when on the starts of hosts count.
+type HostStart struct {
+	Schema int       `json:"schema"`
+	Boot   string    `json:"boot,omitempty"`
+	At     time.Time `json:"at"`
+}
+
 // Backfill is a window of a job's schedule that is being run again.
 type Backfill struct {
 	Schema int     `json:"schema"`

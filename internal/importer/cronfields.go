@@ -37,10 +37,6 @@ func (c *crontab) named(e *entry, when string) (string, bool) {
 	if fields, ok := crontabNames[strings.ToLower(when)]; ok {
 		return fields, true
 	}
-	if strings.EqualFold(when, "@reboot") {
-		c.leftOut(e.at, "@reboot: nothing starts a job when a host does; on that host make a systemd unit with WantedBy=multi-user.target and ExecStart=%s", short(e.command))
-		return "", false
-	}
 	if !strings.HasPrefix(when, "@every ") && !strings.HasPrefix(when, "@at ") {
 		when = strings.ToLower(when)
 	}
@@ -52,6 +48,35 @@ func (c *crontab) named(e *entry, when string) (string, bool) {
 		c.approximated(e.at, "%s: counts from 1970-01-01T00:00:00Z, and not from the start of the scheduler", when)
 	}
 	return when, true
+}
+
+// reboot is what cron starts once after the machine has.
+const reboot = "@reboot"
+
+// timing sets what goes with the schedule of an entry.
+func (c *crontab) timing(e *entry, s *job.Spec) {
+	s.TimeZone = c.opts.Zone
+	if c.zoned {
+		s.TimeZone = c.zone
+	}
+	if s.TimeZone == "" {
+		c.once("zone", e.at, "no time zone is given: schedules are read in UTC; give --tz with the zone of the host that cron runs on")
+	}
+	s.DST = c.dst(e, s.TimeZone)
+	s.Overlap, s.Misfire = job.OverlapAllow, job.MisfireSkip
+	s.Jitter = c.jitter
+}
+
+// onStart has an entry start with its host.
+func (c *crontab) onStart(e *entry, s *job.Spec) {
+	s.OnStart = true
+	c.approximated(e.at, "@reboot becomes onStart: it runs once for each boot of the machine, when its minion has connected; some crons run it also when cron itself is restarted, as in a container")
+	if c.jitter != 0 {
+		c.notPossible(e.at, "RANDOM_DELAY: a start with the host is not delayed")
+	}
+	if c.opts.Target == "" {
+		c.approximated(e.at, "it would run on each host that starts: give --target with the host that this crontab is from")
+	}
 }
 
 // cronUnits are the five fields.

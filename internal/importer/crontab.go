@@ -310,9 +310,14 @@ func short(s string) string {
 
 // job makes a job of an entry.
 func (c *crontab) job(e *entry) {
-	when, ok := c.schedule(e)
-	if !ok {
-		return
+	onStart := strings.EqualFold(e.when, reboot)
+	var schedules []string
+	if !onStart {
+		when, ok := c.schedule(e)
+		if !ok {
+			return
+		}
+		schedules = []string{when}
 	}
 	command, stdin, hasStdin := cutPercent(e.command)
 	if strings.TrimSpace(command) == "" {
@@ -323,18 +328,13 @@ func (c *crontab) job(e *entry) {
 	d.annotate(annotationText, e.text)
 	d.describe(c.description())
 	s := &d.spec
-	s.Schedules = []string{when}
-	s.TimeZone = c.opts.Zone
-	if c.zoned {
-		s.TimeZone = c.zone
+	s.Schedules = schedules
+	s.User, s.Timeout = e.user, job.Duration(job.MaxTimeout)
+	if onStart {
+		c.onStart(e, s)
+	} else {
+		c.timing(e, s)
 	}
-	if s.TimeZone == "" {
-		c.once("zone", e.at, "no time zone is given: schedules are read in UTC; give --tz with the zone of the host that cron runs on")
-	}
-	s.DST = c.dst(e, s.TimeZone)
-	s.User = e.user
-	s.Overlap, s.Misfire, s.Timeout = job.OverlapAllow, job.MisfireSkip, job.Duration(job.MaxTimeout)
-	s.Jitter = c.jitter
 	shell := c.shell
 	if shell == "" {
 		shell = cronShell
@@ -342,7 +342,7 @@ func (c *crontab) job(e *entry) {
 	c.mail(d)
 	c.environment(d, e, shell)
 	c.command(d, e, shell, command, stdin, hasStdin)
-	if c.opts.Target == "" {
+	if c.opts.Target == "" && !onStart {
 		c.once("target", e.at, "commands run on any one minion: give --target with the host that this crontab is from, unless it does not matter")
 	}
 	if strings.Contains(command, "run-parts ") {

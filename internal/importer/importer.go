@@ -347,6 +347,9 @@ func (b *book) words(o *manifest.Object) string {
 		if after := o.Spec.After; after != nil {
 			return "after " + strings.Join(after.Jobs, ", ")
 		}
+		if o.Spec.OnStart {
+			return "with its host"
+		}
 		return "by hand"
 	}
 	set, err := schedule.ParseSet(o.Spec.Schedules, schedule.OptionsOf(o.Metadata.Key(), &o.Spec))

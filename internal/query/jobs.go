@@ -29,7 +29,7 @@ func jobKeys() []key {
 		{"label", "KEY or KEY=VALUE", nil},
 		{"group", "a group, a glob, or none", pattern},
 		{"target", "a part of what its target says", nil},
-		{"by", "schedule, after, watch, webhook or hand", oneOf("schedule", "after", "watch", "webhook", "hand")},
+		{"by", "schedule, after, watch, start, webhook or hand", oneOf("schedule", "after", "watch", "start", "webhook", "hand")},
 		{"state", "running, waiting or idle", oneOf(Running, Waiting, Idle)},
 		{"last", "how its last run ended", oneOf(results...)},
 		{"late", "yes or no", yesNo},
@@ -168,6 +168,9 @@ func ByOf(s *job.Spec) []string {
 	}
 	if s.Watch != nil {
 		by = append(by, "watch")
+	}
+	if s.OnStart {
+		by = append(by, "start")
 	}
 	if s.Webhook != nil {
 		by = append(by, "webhook")

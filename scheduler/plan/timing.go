@@ -47,6 +47,8 @@ type Optional struct {
 	After []job.Key
 	// Watch is the key that it watches; nil: none.
 	Watch *job.Watch
+	// OnStart: it starts with the hosts of its minions, unless it is Disabled.
+	OnStart, Disabled bool
 	// Ping is the check that is told of its runs; nil: none.
 	Ping *job.Ping
 	// PauseAfter is after how many failures in a row it is paused; 0: never.

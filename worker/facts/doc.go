@@ -5,7 +5,7 @@
 //
 //	os, arch, kernel, distribution, distributionVersion
 //	hostname, fqdn, ip (the first address), addresses (all, with commas between)
-//	cpus, memoryBytes, bootTime (RFC 3339, UTC), cgroup (v2 or none)
+//	cpus, memoryBytes, bootTime (RFC 3339, UTC), bootId, cgroup (v2 or none)
 //	argBytes: what a program takes as arguments and environment together
 //
 // What cannot be found out is left out. No name server is asked, so fqdn is

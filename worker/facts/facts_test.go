@@ -36,7 +36,7 @@ func factsDir(t *testing.T) string {
 func TestHost(t *testing.T) {
 	t.Parallel()
 	f := Host()
-	for _, name := range []string{"os", "arch", "cpus", "hostname", "kernel", "memoryBytes", "bootTime", "argBytes"} {
+	for _, name := range []string{"os", "arch", "cpus", "hostname", "kernel", "memoryBytes", "bootTime", "bootId", "argBytes"} {
 		if f[name] == "" {
 			t.Errorf("%s is missing in %v", name, f)
 		}

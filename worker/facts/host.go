@@ -34,7 +34,8 @@ func Host() map[string]string {
 	name, version := distribution(release)
 	add("distribution", name)
 	add("distributionVersion", version)
-	add("bootTime", bootTime(content("/proc/stat")))
+	add(job.FactBootID, strings.TrimSpace(content("/proc/sys/kernel/random/boot_id")))
+	add(job.FactBootTime, bootTime(content("/proc/stat")))
 	var si syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&si); err == nil {
 		add("memoryBytes", strconv.FormatUint(uint64(si.Totalram)*uint64(si.Unit), 10)) //nolint:unconvert // 32 bits on some platforms

@@ -124,6 +124,7 @@ func (c *Catalog) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 			c.jobs.Unchain(&d, key, &stored.Spec)
 			d.Remove(c.db.Keys.Watched(stored.UID))
 			d.Clear(c.db.Keys.JobVersions(stored.UID))
+			d.Clear(c.db.Keys.HostStarts(stored.UID))
 		}
 		if err := c.audit.AddDelete(ctx, &d, "job", key.String(), at.KV); err != nil {
 			return time.Time{}, err

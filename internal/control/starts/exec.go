@@ -41,7 +41,7 @@ func (st *Starter) Exec(ctx context.Context, file string, data []byte, req api.S
 	switch {
 	case len(objects) != 1 || o.Kind != job.KindJob:
 		return api.Exec{}, apiview.Invalid("kind", "one document with kind: "+job.KindJob+" is wanted, and nothing else")
-	case len(o.Spec.Schedules) > 0 || o.Spec.After != nil || o.Spec.Watch != nil || o.Spec.Webhook != nil:
+	case len(o.Spec.Schedules) > 0 || o.Spec.After != nil || o.Spec.Watch != nil || o.Spec.OnStart || o.Spec.Webhook != nil:
 		return api.Exec{}, apiview.Invalid("spec", "has a schedule or another condition; what is run once has none")
 	case o.Spec.Group != "":
 		return api.Exec{}, apiview.Invalid("spec.group", "is for jobs that are kept; what is run once is in no group")
