@@ -58,6 +58,9 @@ type startOf struct {
 // Bounds of looking after hosts.
 const (
 	startsEvery = time.Second
+	// startsShare is how many times as long as a look the pause after it is, at least: with
+	// many jobs and minions looks come more seldom.
+	startsShare = 9
 	// startsApart is how soon after a start for a minion the next one may follow: what a
 	// minion says of its boots is its own word.
 	startsApart = 10 * time.Second
@@ -91,6 +94,7 @@ func (h *hostStarts) tend(ctx context.Context, now int64, run, do func(func())) 
 	}
 	h.looking = true
 	run(func() {
+		began := h.now()
 		for _, e := range all {
 			if err := h.look(ctx, e); err != nil {
 				delete(h.known, e.uid) // what came of it is read again
@@ -104,7 +108,10 @@ func (h *hostStarts) tend(ctx context.Context, now int64, run, do func(func())) 
 				delete(h.known, uid)
 			}
 		}
-		do(func() { h.looking, h.next = false, h.now()+int64(startsEvery) })
+		do(func() {
+			now := h.now()
+			h.looking, h.next = false, now+max(int64(startsEvery), startsShare*(now-began))
+		})
 	})
 }
 
@@ -204,7 +211,9 @@ func (h *hostStarts) start(ctx context.Context, e *entry, of *startsOf, minions 
 }
 
 // prune forgets minions that the cluster does not know any more, or that the target does not
-// match: one of them that comes back counts once its host starts.
+// match. Starts count from the last one that is forgotten: one of them that comes back is not
+// started again for the same boot, and one whose host has started in the meantime is, as is
+// another new one that has not connected yet.
 func (h *hostStarts) prune(ctx context.Context, e *entry, of *startsOf, ready []job.MinionID, away []job.Uncontrollable) error {
 	if len(of.boots) <= len(ready)+len(away) {
 		return nil
@@ -216,13 +225,20 @@ func (h *hostStarts) prune(ctx context.Context, e *entry, of *startsOf, ready []
 	for i := range away {
 		there[away[i].Minion] = true
 	}
+	since := of.since
 	drop := map[job.MinionID]etcdkv.HostStart{}
-	for m := range of.boots {
+	for m, last := range of.boots {
 		if !there[m] && len(drop) < maxTold {
 			drop[m] = etcdkv.HostStart{}
+			if last.At.After(since) {
+				since = last.At
+			}
 		}
 	}
-	return h.write(ctx, of, time.Unix(0, h.now()).UTC(), drop, nil, e)
+	if len(drop) == 0 {
+		return nil
+	}
+	return h.write(ctx, of, since, drop, nil, e)
 }
 
 // write stores boots, the empty ones of which it removes, and with since from when on

@@ -74,6 +74,36 @@ func TestOnStartRunsOncePerBoot(t *testing.T) {
 	}
 }
 
+// TestOnStartAfterAbsence: a minion that was not known for a while, as while a node has just
+// started, is started for its next boot only, also if that was in the meantime.
+func TestOnStartAfterAbsence(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.w.hosts = []job.MinionID{"same", "again"}
+	now := time.Now()
+	b.boot("same", "first", now.Add(-2*time.Minute))
+	b.boot("again", "second", now.Add(-time.Second))
+	hosts := b.w.hosts
+	b.w.hosts = []job.MinionID{"other"}
+	j := b.put("up", job.Spec{Command: []string{"x"}, OnStart: true})
+	root := b.keys.HostStarts(j.UID)
+	b.place(root, etcdkv.HostStart{Schema: etcdkv.Schema, At: now.Add(-time.Hour)})
+	for _, m := range hosts {
+		b.place(root+string(m), etcdkv.HostStart{Schema: etcdkv.Schema, Boot: "first", At: now.Add(-time.Minute)})
+	}
+	b.start("a")
+	b.until("both are forgotten", func() bool { return b.startsStored(j) == 1 })
+	b.w.mu.Lock()
+	b.w.hosts = hosts
+	b.w.mu.Unlock()
+	b.until("a run", func() bool { return len(b.ended(j)) > 0 && b.slots() == 0 })
+	for _, r := range b.ended(j) {
+		if len(r.Tasks) != 1 || r.Tasks[0].Minion != "again" {
+			t.Errorf("ran on %+v: %s", r.Tasks, r.Cause)
+		}
+	}
+}
+
 // TestOnStartWhileDisabled: a boot that came while the job was disabled starts nothing
 // afterwards, and what is known of minions goes with them.
 func TestOnStartWhileDisabled(t *testing.T) {
