@@ -304,3 +304,49 @@ func TestI24_ADenialSaidTwiceIsBelievedOnce(t *testing.T) {
 	d.step()
 	d.wantRun(job.StateCancelled, "it is to end")
 }
+
+// TestLostOrderIsAskedAboutWhenItsMinionIsBack: questions that got lost while a minion was
+// on its way from one node to another put the next one off, but not beyond its return.
+func TestLostOrderIsAskedAboutWhenItsMinionIsBack(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	f := d.fire(d.job(job.Spec{Timeout: job.Duration(time.Minute), Misfire: job.MisfireLatest}), fire{})
+	d.wait(20 * time.Second)
+	d.leaves("m00")
+	d.wait(5 * time.Second)
+	d.left = nil
+	before := d.asked
+	d.wait(askAfter)
+	if d.asked == before {
+		t.Fatalf("the minion is back for %v, and was not asked", askAfter)
+	}
+	d.says(f, "m00", "")
+	d.wait(time.Second)
+	if d.sent["m00"] != 2 {
+		t.Errorf("the order that was lost was sent %d times", d.sent["m00"])
+	}
+}
+
+// TestLostOrderIsAskedAboutToTheEnd: an order that has expired is asked about again and
+// again before it is given up: a question may be lost, too.
+func TestLostOrderIsAskedAboutToTheEnd(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	f := d.fire(d.job(job.Spec{Timeout: job.Duration(time.Minute)}), fire{})
+	expires := time.Unix(0, f.tasks[0].notAfter)
+	var after []time.Duration
+	for len(d.runs) == 0 && len(after) < 100 {
+		before := d.asked
+		d.wait(time.Second)
+		if now := time.Unix(0, d.clock); d.asked > before && !now.Before(expires) {
+			after = append(after, now.Sub(expires))
+		}
+	}
+	if len(after) < 4 || after[0] > time.Second || after[len(after)-1] < silentAfter-askAfter-time.Second {
+		t.Errorf("asked %v after the order had expired", after)
+	}
+	d.wantRun(job.StateIndeterminate, "has not said whether it accepted the order")
+	if d.clock > expires.Add(silentAfter+time.Second).UnixNano() {
+		t.Errorf("given up %v after the order had expired, want %v", time.Unix(0, d.clock).Sub(expires), silentAfter)
+	}
+}

@@ -172,8 +172,10 @@ func (s *shard) reconcileSent(f *fire, t *task, now int64) {
 			}
 			s.ask(f, t, now)
 		} else {
-			t.asked, t.checkAt = 0, now+f.askPause(t)
+			t.asked = 0 // the pause begins anew with the minion's next session
+			t.checkAt = now + f.askPause(t)
 		}
+		t.checkAt = min(t.checkAt, f.lastAsk(t, now))
 		s.reconcileAt(f, t.checkAt)
 	default:
 		s.reconcileAt(f, t.checkAt)
@@ -374,6 +376,16 @@ func withParams(env, params map[string]string) map[string]string {
 // asked about again.
 func (f *fire) askPause(t *task) int64 {
 	return int64((askAfter + askPer*time.Duration(len(f.tasks)/1000)) << min(t.asked, askDoublings))
+}
+
+// lastAsk is when a task that was ordered is asked about at the latest: when its order has
+// expired, and again and again from then on, until nothing is waited for any more. A
+// question may have been lost with the minion's session.
+func (f *fire) lastAsk(t *task, now int64) int64 {
+	if now < t.notAfter {
+		return t.notAfter
+	}
+	return now + f.askPause(&task{})
 }
 
 // ask has a task's minion asked about it; checkAt is when that is done again.
