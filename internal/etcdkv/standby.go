@@ -12,8 +12,9 @@ type Following struct {
 	Schema int `json:"schema"`
 	// From is the address of the active cluster's API.
 	From string `json:"from"`
-	// Cluster is the id of that one.
+	// Cluster is the id of that one, Epoch the one that it had when this began.
 	Cluster string `json:"cluster"`
+	Epoch   int64  `json:"epoch,omitempty"`
 	// CA holds the certificates of the authorities, as PEM, of which one made the
 	// certificate of From. Empty: those that the nodes' hosts trust.
 	CA    string    `json:"ca,omitempty"`
@@ -42,8 +43,10 @@ type MirrorCursor struct {
 	Torn bool `json:"torn,omitempty"`
 	// AsOf is until when, by the clock of the active cluster, the copy lacks nothing.
 	AsOf time.Time `json:"asOf,omitzero"`
-	// Filling is where the next copy is made; 0: none is.
+	// Filling is where the next copy is made; 0: none is. Seen is the latest epoch that the
+	// active cluster had as one was begun.
 	Filling int64 `json:"filling,omitempty"`
+	Seen    int64 `json:"seen,omitempty"`
 	// Node is who wrote it.
 	Node job.NodeID `json:"node,omitempty"`
 	At   time.Time  `json:"at,omitzero"`

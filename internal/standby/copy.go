@@ -80,9 +80,11 @@ func (c *copied) write(ctx context.Context, next etcdkv.MirrorCursor, ops ...cli
 	return nil
 }
 
-// begin makes room for another copy. One that is whole stays (M3); what was begun goes.
-func (c *copied) begin(ctx context.Context) error {
+// begin makes room for another copy, of an active cluster in an epoch. One that is whole
+// stays (M3); what was begun goes.
+func (c *copied) begin(ctx context.Context, epoch int64) error {
 	next := c.cur
+	next.Seen = max(next.Seen, epoch)
 	next.Filling = max(c.cur.Filling, c.cur.Generation) + 1
 	next.Trouble = ""
 	var ops []clientv3.Op

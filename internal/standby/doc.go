@@ -39,7 +39,8 @@
 //	    of revisions, whole revisions in one transaction, together with the cursor. Only a
 //	    revision of more keys than a transaction takes is in parts; the cursor says so (Torn).
 //	M2  One node writes: each transaction compares the cursor that it has written last.
-//	M3  A copy that is whole is there until the next one is whole.
+//	M3  A copy that is whole is there until the next one is whole. One of an earlier time as
+//	    a standby, or of another cluster, goes when the cluster becomes a standby.
 //	M4  Nothing is written to the copy unless the cluster is held as a standby, by the same
 //	    hold: that is compared in each transaction.
 //	M5  What lies on leases, the mark and the hold are not copied.
@@ -47,8 +48,9 @@
 //	    anew; it never goes on from what it does not continue.
 //	M7  An active cluster that hands over writes its last key after its shards were taken from
 //	    their owners, in one transaction: a copy that has that key has every commit.
-//	M8  A promoted cluster's epoch is above that of the copy and above its own. Minions that
-//	    have seen it obey no older one.
+//	M8  A promoted cluster's epoch is above that of the copy, above all that the active
+//	    cluster was seen to have, and above its own. Minions that have seen it obey no older
+//	    one.
 //	M9  Nothing is promoted, handed over or demoted but by somebody's order.
 //
 // # Failures

@@ -165,7 +165,7 @@ func (s *Service) stream(ctx context.Context, cancel context.CancelFunc, f *etcd
 		return err
 	}
 	if head.Snapshot {
-		if err := c.begin(ctx); err != nil {
+		if err := c.begin(ctx, head.Epoch); err != nil {
 			return err
 		}
 	} else if !c.continues(&head) {

@@ -58,7 +58,7 @@ func (s *Service) PromoteCluster(ctx context.Context, req api.PromoteRequest) (a
 		return out, fmt.Errorf("%s: only a standby is promoted: %w", texts(r, site), job.ErrConflict)
 	}
 	out.From = h.Site
-	cur, err := s.ready(ctx, h, &out)
+	cur, err := s.ready(ctx, f, h, &out)
 	if err != nil {
 		return out, err
 	}
@@ -80,7 +80,7 @@ func (s *Service) PromoteCluster(ctx context.Context, req api.PromoteRequest) (a
 }
 
 // ready tells of the copy that is to be put in place, and what is to be known before.
-func (s *Service) ready(ctx context.Context, h *held, out *api.Promotion) (etcdkv.MirrorCursor, error) {
+func (s *Service) ready(ctx context.Context, f *etcdkv.Following, h *held, out *api.Promotion) (etcdkv.MirrorCursor, error) {
 	cur, _, err := readCursor(ctx, s.deps.Client, s.cfg.Keys)
 	if err != nil {
 		return cur, err
@@ -101,7 +101,10 @@ func (s *Service) ready(ctx context.Context, h *held, out *api.Promotion) (etcdk
 	} else if !errors.Is(err, job.ErrConflict) {
 		return cur, err
 	}
-	out.Epoch = max(cur.Epoch, own) + 1
+	out.Epoch = max(cur.Epoch, cur.Seen, own) + 1 // the active one may be in a later epoch than the copy (M8)
+	if f != nil {
+		out.Epoch = max(out.Epoch, f.Epoch+1)
+	}
 	if cur.SealKey != s.deps.Seal.Key() && h.state == etcdkv.HoldStandby {
 		return cur, sealMismatch(s.deps.Seal.Key(), cur.SealKey)
 	}

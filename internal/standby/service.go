@@ -230,6 +230,7 @@ func (s *Service) FollowActive(ctx context.Context, req api.FollowRequest) (api.
 		return out, err
 	}
 	out.Cluster, out.Epoch, f.Cluster = head.Cluster, head.Epoch, head.Cluster
+	f.Epoch = head.Epoch
 	if err := s.lost(ctx, h, &out); err != nil {
 		return out, err
 	}
@@ -252,7 +253,14 @@ func (s *Service) FollowActive(ctx context.Context, req api.FollowRequest) (api.
 		return out, err
 	}
 	hold := &etcdkv.Hold{Schema: etcdkv.Schema, State: etcdkv.HoldStandby, Since: f.Since, By: req.By, Epoch: meta.Epoch, From: meta.Epoch, TakenAt: f.Since, Site: req.From}
-	if err := s.stand(ctx, h, hold, clientv3.OpPut(s.cfg.Keys.Following(), value), op); err != nil {
+	ops := []clientv3.Op{clientv3.OpPut(s.cfg.Keys.Following(), value), op}
+	if cur, _, err := readCursor(ctx, s.deps.Client, s.cfg.Keys); err != nil {
+		return out, err
+	} else if role(h) != api.RoleStandby || cur.Cluster != head.Cluster {
+		// A copy of when this cluster was a standby before is not to be promoted.
+		ops = append(ops, clientv3.OpDelete(s.cfg.Keys.MirrorCursor()), clientv3.OpDelete(s.cfg.Keys.Copies(), clientv3.WithPrefix()))
+	}
+	if err := s.stand(ctx, h, hold, ops...); err != nil {
 		return out, err
 	}
 	s.log.Warn("this cluster is a standby from now on", zap.String("from", req.From), zap.String("cluster", head.Cluster))

@@ -306,10 +306,10 @@ func TestM2_OneWrites(t *testing.T) {
 		return c
 	}
 	one, two := writer(), writer()
-	if err := one.begin(t.Context()); err != nil {
+	if err := one.begin(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := two.begin(t.Context()); !errors.Is(err, errNotAlone) {
+	if err := two.begin(t.Context(), 1); !errors.Is(err, errNotAlone) {
 		t.Errorf("the second one writes: %v", err)
 	}
 	b.put(b.keys.Hold(), &etcdkv.Hold{Schema: 1, State: etcdkv.HoldRestoring})
