@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -80,6 +81,38 @@ func (r *Run) FirstStartedAt() time.Time {
 		}
 	}
 	return first
+}
+
+// Partly reports whether the run succeeded, and not on all of the minions that it was
+// for: the others took no orders.
+func (r *Run) Partly() bool {
+	return r.State == StateSucceeded && r.succeeded() < len(r.Tasks)
+}
+
+// succeeded counts the tasks that did.
+func (r *Run) succeeded() int {
+	n := 0
+	for i := range r.Tasks {
+		if r.Tasks[i].State == StateSucceeded {
+			n++
+		}
+	}
+	return n
+}
+
+// Where tells in words where the run is, or was: the minion, or on how many. Empty: nowhere
+// yet.
+func (r *Run) Where() string {
+	switch n := len(r.Tasks); {
+	case n == 0:
+		return ""
+	case n == 1:
+		return string(r.Tasks[0].Minion)
+	case r.Partly():
+		return fmt.Sprintf("%d of %d minions", r.succeeded(), n)
+	default:
+		return fmt.Sprintf("%d minions", n)
+	}
 }
 
 // MaxKeptAttempts bounds the attempts in a run's record that others have replaced.

@@ -3,6 +3,7 @@ package schedule
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,9 +28,12 @@ func counted(n int, unit string) string {
 	return strconv.Itoa(n) + " " + unit + "s"
 }
 
-// meant tells what was probably meant by fields that are the line of a crontab,
-// or that have a year where the weekday is; empty: neither.
+// meant tells what was probably meant by fields that are the line of a crontab, that
+// have a year where the weekday is, or that say there is no schedule; empty: none of these.
 func meant(given []string, g *grammar, opts Options) string {
+	if len(given) == 1 && slices.Contains([]string{"manual", "none", "never", "off"}, strings.ToLower(given[0])) {
+		return fmt.Sprintf("%q is no schedule: leave the field out for a job that is started by hand, or by another one", given[0])
+	}
 	if len(given) == 6 && yearToken.MatchString(given[5]) {
 		return fmt.Sprintf("six fields begin with the second and end with the weekday, which %s is not; for a year write seven fields, as in 0 %s", given[5], strings.Join(given, " "))
 	}

@@ -239,6 +239,12 @@ var (
 	ErrGone = errors.New("the process that served the handler has gone; the task may or may not have been done")
 )
 
+// unservedError is an ErrUnserved that says what there is instead.
+type unservedError struct{ text string }
+
+func (e *unservedError) Error() string        { return e.text }
+func (e *unservedError) Is(target error) bool { return target == ErrUnserved }
+
 // unservedFor is for how long an item is left alone that nobody here could do.
 const unservedFor = 5 * time.Second
 
@@ -315,9 +321,9 @@ func (hs *handlers) callByName(ctx context.Context, name string, c *Call, timeou
 	if h == nil {
 		known := slices.Sorted(maps.Keys(hs.byName))
 		if len(known) == 0 {
-			return fmt.Errorf("this minion has no Go handlers, so none that is called %q", name)
+			return &unservedError{fmt.Sprintf("this minion has no handlers, so none that is called %q", name)}
 		}
-		return fmt.Errorf("this minion has no Go handler %q; it has %s", name, strings.Join(known, ", "))
+		return &unservedError{fmt.Sprintf("this minion has no handler %q; it has %s", name, strings.Join(known, ", "))}
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

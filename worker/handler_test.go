@@ -47,7 +47,7 @@ func TestHandlers(t *testing.T) {
 		{newOrder("go:ok", "a", "b"), job.StateSucceeded, ""},
 		{newOrder("go:fails"), job.StateFailed, "out of paper"},
 		{newOrder("go:panics"), job.StateFailed, "the handler panicked: oh"},
-		{newOrder("go:nope"), job.StateFailed, `this minion has no Go handler "nope"; it has fails, floods, ok, panics, waits`},
+		{newOrder("go:nope"), job.StateFailed, `this minion has no handler "nope"; it has fails, floods, ok, panics, waits`},
 		{newOrder("go:floods"), job.StateSucceeded, ""},
 		{slow, job.StateTimedOut, "exceeded its 200ms timeout and was killed"},
 	} {

@@ -49,6 +49,7 @@ func TestVerdicts(t *testing.T) {
 		"snooze":    {State: job.StateFailed, Verdict: job.VerdictSnooze, After: job.Duration(time.Minute), Checkpoint: `{"page":7}`},
 		"gone":      {State: job.StateIndeterminate, Checkpoint: `{"page":7}`},
 		"stopping":  {State: job.StateFailed, Verdict: job.VerdictInterrupted, Checkpoint: `{"page":7}`},
+		"unknown":   {State: job.StateFailed, Verdict: job.VerdictInterrupted, After: job.Duration(unservedFor)}, // its process may yet connect
 		"away":      {State: job.StateFailed, Verdict: job.VerdictInterrupted, After: job.Duration(unservedFor)},
 	} {
 		o := itemOrder("go:" + name)

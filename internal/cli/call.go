@@ -158,8 +158,12 @@ func (ca *call) ownVersion() api.Version {
 	return api.Version{Version: ca.version(), Commit: ca.opts.Commit, Go: runtime.Version()}
 }
 
-// exitAs has the exit code follow the state in which a run ended.
-func (ca *call) exitAs(s job.State) { ca.code = s.ExitCode() }
+// exitAs has the exit code follow how a run has ended.
+func (ca *call) exitAs(r *job.Run) {
+	if ca.code = r.State.ExitCode(); r.Partly() {
+		ca.code = exitPartly
+	}
+}
 
 // user is who asks.
 func (ca *call) user() string {

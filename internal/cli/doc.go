@@ -14,8 +14,8 @@
 //	4    conflict: somebody else changed it meanwhile
 //	5    not allowed
 //	6    unavailable: the server cannot be reached, or cannot answer now
-//	7    not all hosts answered: a command failed nowhere, and some minions were not
-//	     reached, or are gone
+//	7    not all hosts answered: a command or a run failed nowhere, and some minions were
+//	     not reached, took no orders, or are gone
 //	124  timed out: --timeout has passed, or the awaited run ran into its own timeout
 //	130  interrupted
 //

@@ -35,8 +35,8 @@ func (st startVerbs) runCommand() *cobra.Command {
 		Short: "Start a job now",
 		Long: "Start a job now, and print the run's id. With --wait, wait until the run has\n" +
 			"ended: the exit code is 0 when it succeeded, 124 when it ran into its timeout or\n" +
-			"--timeout has passed, 1 when it failed otherwise. The run goes on when\n" +
-			"the wait is given up.\n\n" +
+			"--timeout has passed, 7 when it succeeded and some of its minions took no orders,\n" +
+			"1 when it failed otherwise. The run goes on when the wait is given up.\n\n" +
 			"With --from and --to, run the instants of the job's schedule again that lie after\n" +
 			"the one, up to and with the other: one at a time, unless --overlap is given. `carillon\n" +
 			"get backfills` shows how far that is, and `carillon delete backfill ID` ends it.",
@@ -89,7 +89,11 @@ func (st startVerbs) runAndWait(ctx context.Context, s api.Started) error {
 				verb = fmt.Sprintf("timed out after %s", st.timeout)
 			}
 			// main replaces the code by that of the cause.
-			return &exitError{exitFailed, fmt.Errorf("%s; run %s goes on: see `carillon describe run %s`", verb, s.RunID, s.RunID)}
+			now := "goes on"
+			if run.Reason != "" {
+				now = fmt.Sprintf("is %s (%s), and goes on", run.State, oneLine(run.Reason))
+			}
+			return &exitError{exitFailed, fmt.Errorf("%s; run %s %s: see `carillon describe run %s`", verb, s.RunID, now, s.RunID)}
 		}
 		return err
 	}
@@ -99,7 +103,7 @@ func (st startVerbs) runAndWait(ctx context.Context, s api.Started) error {
 	case st.output != formatName:
 		fmt.Fprintln(st.out, runVerbs(st).resultLine(run))
 	}
-	st.exitAs(run.State)
+	st.exitAs(&run)
 	return err
 }
 
@@ -108,22 +112,22 @@ func ended(r job.Run) bool { return r.State.Final() }
 
 // wait asks for the run until it is as wanted. A run may not be known yet on the
 // node that is asked, nodes come and go, and so do the owners of shards: all that
-// is borne for a while.
+// is borne for a while. When ctx ends it returns the run as it was last.
 func (rv runVerbs) wait(ctx context.Context, id job.RunID, wanted func(job.Run) bool) (job.Run, error) {
-	lastGood := time.Now()
+	lastGood, last := time.Now(), job.Run{}
 	for pause := minPoll; ; pause = min(pause*5/4, maxPoll) {
 		run, err := rv.client.Runs.Get(ctx, id)
 		switch {
 		case err == nil && wanted(run):
 			return run, nil
 		case err == nil:
-			lastGood = time.Now()
+			lastGood, last = time.Now(), run
 		case !passing(err) || time.Since(lastGood) > rv.patience:
 			return job.Run{}, err
 		}
 		select {
 		case <-ctx.Done():
-			return job.Run{}, context.Cause(ctx)
+			return last, context.Cause(ctx)
 		case <-time.After(pause):
 		}
 	}

@@ -219,15 +219,7 @@ func stateCell(r job.Run) string {
 	return string(r.State)
 }
 
-func minionCell(r job.Run) string {
-	switch len(r.Tasks) {
-	case 0:
-		return ""
-	case 1:
-		return string(r.Tasks[0].Minion)
-	}
-	return strconv.Itoa(len(r.Tasks)) + " minions"
-}
+func minionCell(r job.Run) string { return r.Where() }
 
 func fireCell(r job.Run) string {
 	if r.FireID.Job.IsZero() {

@@ -80,7 +80,7 @@ func TestRuns(t *testing.T) {
 	for words, want := range map[string]bool{
 		"": true, "back": true, "job:backup": true, "job:ops/backup": true, "job:back": false, "job:o*/back*": true, "state:failed": true, "state:bad": true, "state:open": false,
 		"state:ended": true, "trigger:manual": true, "trigger:schedule": false, "minion:db*": true, "minion:web1": false, "node:n1": true,
-		`reason:"code 3"`: true, "late:no": true, "since:3h": true, "since:1d": true, "until:1d2h": false, "since:1h": false, "until:1h": true, "until:2026-05-04T07:00:00Z": false,
+		`reason:"code 3"`: true, "late:no": true, "partly:no": true, "partly:yes": false, "since:3h": true, "since:1d": true, "until:1d2h": false, "since:1h": false, "until:1h": true, "until:2026-05-04T07:00:00Z": false,
 	} {
 		q, err := ParseRuns(words, now)
 		if err != nil || q.Selects(&r) != want {

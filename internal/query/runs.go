@@ -25,6 +25,7 @@ func runKeys() []key {
 		{"node", "the node that committed it, or a glob", pattern},
 		{"reason", "a part of its reason", nil},
 		{"late", "yes or no", yesNo},
+		{"partly", "yes or no", yesNo},
 		{"since", "an instant, or how long ago", instants},
 		{"until", "an instant, or how long ago", instants},
 	}
@@ -91,6 +92,8 @@ func (q Runs) Selects(r *job.Run) bool {
 			return strings.Contains(r.Reason, v)
 		case "late":
 			return yes(v, Late(r, q.now))
+		case "partly":
+			return yes(v, r.Partly())
 		case "since":
 			at, _ := instant(v, q.now)
 			return !r.ScheduledAt.Before(at)
