@@ -22,12 +22,12 @@ func TestChanges(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Watch(ctx) }()
-	told := e.Changes(t.Context())
-	other := e.Changes(t.Context())
-	wait := func(ch <-chan api.Topic, want ...api.Topic) {
+	told := e.Changes(t.Context(), "")
+	other := e.Changes(t.Context(), "")
+	wait := func(ch <-chan api.Change, want ...api.Topic) {
 		t.Helper()
 		for len(want) > 0 {
-			got := await.From(t, fmt.Sprint(want), ch)
+			got := await.From(t, fmt.Sprint(want), ch).Topic
 			if got == "" {
 				t.Fatal("closed")
 			}
@@ -79,14 +79,14 @@ func TestChanges(t *testing.T) {
 	e.put(t, e.keys.State(1), etcdkv.ShardState{})
 	e.put(t, e.keys.Root()+"elsewhere", "x")
 	e.put(t, e.keys.Minion("m"), "{}")
-	if got := <-told; got != api.TopicMinions {
-		t.Errorf("got %s", got)
+	if got := <-told; got.Topic != api.TopicMinions || len(got.Names) != 1 || got.Names[0] != "m" {
+		t.Errorf("got %+v", got)
 	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	for _, ch := range []<-chan api.Topic{told, other, e.Changes(t.Context())} {
+	for _, ch := range []<-chan api.Change{told, other, e.Changes(t.Context(), "")} {
 		for range ch {
 			continue // until it is closed
 		}
@@ -106,14 +106,14 @@ func TestChangesOutliveEtcd(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	told := e.Changes(ctx)
+	told := e.Changes(ctx, "")
 	<-told
 	e.srv.Restart(t)
 	for i := 0; ; i++ {
 		e.put(t, e.jobKey(job.Key{Namespace: "a", Name: "b"}), "{}")
 		select {
-		case topic := <-told:
-			if topic == api.TopicJobs && i > 4 { // not one of those that were told before
+		case c := <-told:
+			if c.Topic == api.TopicJobs && i > 4 { // not one of those that were told before
 				return
 			}
 		case <-time.After(time.Second): // once more

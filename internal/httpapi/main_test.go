@@ -32,7 +32,8 @@ type fakeControl struct {
 	chunks  []api.OutputLine
 	outErr  error // after the chunks
 	block   bool  // Output waits for its context
-	changes chan api.Topic
+	changes chan api.Change
+	since   string // what the stream of changes was to go on from
 
 	mu sync.Mutex
 	// mu guards all below.
@@ -288,7 +289,10 @@ func (f *fakeControl) BreakLock(_ context.Context, key job.Key, token job.Token,
 
 func (f *fakeControl) Doctor(context.Context) ([]api.Check, error) { return nil, f.err }
 func (f *fakeControl) Version() api.Version                        { return api.Version{Version: "1.2.3"} }
-func (f *fakeControl) Changes(context.Context) <-chan api.Topic    { return f.changes }
+func (f *fakeControl) Changes(_ context.Context, since string) <-chan api.Change {
+	f.since = since
+	return f.changes
+}
 
 // panickingControl panics in Jobs.
 type panickingControl struct{ fakeControl }

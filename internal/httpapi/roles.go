@@ -239,5 +239,5 @@ type Plans interface {
 type Observing interface {
 	Doctor(ctx context.Context) ([]api.Check, error)
 	Version() api.Version
-	Changes(ctx context.Context) <-chan api.Topic
+	Changes(ctx context.Context, since string) <-chan api.Change
 }

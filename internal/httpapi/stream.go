@@ -46,9 +46,12 @@ func (a *API) streamRoutes(doc huma.API, mux *routes) {
 	})
 	describe(doc, eventsPath, &huma.Operation{
 		OperationID: "watch-events", Summary: "What changes, as server-sent events",
-		Parameters: []*huma.Param{{Name: "beat", In: "query", Schema: flag, Description: "Tell that the stream is alive by events \"alive\", and not by comments."}},
+		Parameters: []*huma.Param{
+			{Name: "beat", In: "query", Schema: flag, Description: "Tell that the stream is alive by events \"alive\", and not by comments."},
+			{Name: "Last-Event-ID", In: "header", Schema: text, Description: "The id of the last event that was got: what has changed since is told first; all topics, where that is not known."},
+		},
 		Responses: map[string]*huma.Response{
-			"200": {Description: "Events \"change\" with data {\"topic\": TOPIC}; at most four a second per topic.",
+			"200": {Description: "Events \"change\" with data {\"topic\": TOPIC, \"names\": [...]}; at most four a second per topic. Names are given where all are known, and the caller may see all.",
 				Content: map[string]*huma.MediaType{"text/event-stream": {Schema: text}}},
 		},
 	})
@@ -105,7 +108,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) {
 	if on, err := strconv.ParseBool(r.URL.Query().Get("beat")); err == nil && on {
 		alive = "event: alive\ndata: {}\n\n" // browsers tell nothing of comments
 	}
-	changes := a.control.Changes(r.Context())
+	changes := a.control.Changes(r.Context(), r.Header.Get("Last-Event-ID"))
 	beat := time.NewTicker(a.cfg.Heartbeat)
 	defer beat.Stop()
 	for {
@@ -113,11 +116,15 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 			return
-		case topic, ok := <-changes:
+		case change, ok := <-changes:
 			if !ok {
 				return
 			}
-			text = fmt.Sprintf("event: change\ndata: {\"topic\":%q}\n\n", topic)
+			data, err := json.Marshal(change)
+			if err != nil {
+				return
+			}
+			text = fmt.Sprintf("event: change\nid: %s\ndata: %s\n\n", change.ID, data)
 		case <-beat.C:
 		}
 		if _, err := s.Write([]byte(text)); err != nil {

@@ -67,12 +67,15 @@ func TestOutputOfNothing(t *testing.T) {
 }
 
 // open begins a stream that ends with the returned function.
-func open(t *testing.T, url string) (*http.Response, context.CancelFunc) {
+func open(t *testing.T, url string, headers ...string) (*http.Response, context.CancelFunc) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
@@ -101,9 +104,10 @@ func TestOutputIsFlushedAndEndsWithItsClient(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	changes := make(chan api.Topic)
-	s := serve(t, Config{Heartbeat: 5 * time.Millisecond}, Deps{Control: &fakeControl{changes: changes}})
-	resp, _ := open(t, s.URL+"/v1/events")
+	changes := make(chan api.Change)
+	f := &fakeControl{changes: changes}
+	s := serve(t, Config{Heartbeat: 5 * time.Millisecond}, Deps{Control: f})
+	resp, _ := open(t, s.URL+"/v1/events", "Last-Event-ID", "x-3")
 	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
 		t.Errorf("content type %q", got)
 	}
@@ -121,9 +125,13 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	until(": alive")
-	changes <- api.TopicRuns
+	changes <- api.Change{Topic: api.TopicRuns, Names: []string{"a/b"}, ID: "x-7"}
 	until("event: change")
-	until(`data: {"topic":"runs"}`)
+	until("id: x-7")
+	until(`data: {"topic":"runs","names":["a/b"]}`)
+	if f.since != "x-3" {
+		t.Errorf("goes on from %q", f.since)
+	}
 	close(changes)
 	for {
 		if _, err := r.ReadString('\n'); err != nil {

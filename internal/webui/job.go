@@ -70,7 +70,7 @@ type fold struct {
 func (u *UI) job(w http.ResponseWriter, r *http.Request) {
 	key := job.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
 	d, err := u.jobData(r.Context(), key)
-	u.show(w, r, "job", page{Title: key.String(), Nav: "jobs", Topics: "jobs runs", Data: d}, err)
+	u.show(w, r, "job", page{Title: key.String(), Nav: "jobs", Topics: "jobs runs", About: key.String(), Data: d}, err)
 }
 
 func (u *UI) jobData(ctx context.Context, key job.Key) (*jobData, error) {
@@ -83,7 +83,7 @@ func (u *UI) jobData(ctx context.Context, key job.Key) (*jobData, error) {
 		return nil, err
 	}
 	d := &jobData{Job: v, Runs: runs.Runs, Gap: runs.Gap(), Bars: bars(runs.Runs), Folds: folds(runs.Runs), Does: map[string]bool{}}
-	for name, verb := range map[string]rights.Verb{"run": rights.Run, "pause": rights.Pause, "edit": rights.Edit} {
+	for name, verb := range map[string]rights.Verb{"run": rights.Run, "pause": rights.Pause, "edit": rights.Edit, "delete": rights.Delete} {
 		d.Does[name] = u.allows(ctx, rights.Request{Verb: verb, Kind: rights.Jobs, Namespace: key.Namespace, Labels: v.Labels})
 	}
 	next, err := u.control.Upcoming(ctx, key, time.Now(), instantsShown)
@@ -201,6 +201,9 @@ func (u *UI) doJob(w http.ResponseWriter, r *http.Request) {
 			fire, err = u.control.Start(r.Context(), key, api.StartRequest{Params: params})
 			back = "/runs/" + string(fire.RunID())
 		}
+	case "delete":
+		_, err = u.control.Delete(withOrder(r.Context(), r.PostFormValue("reason"), 0), key)
+		back = jobsPath
 	case "rollback":
 		err = u.rollBack(r.Context(), key, r)
 	default:

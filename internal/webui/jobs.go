@@ -41,8 +41,9 @@ type jobsData struct {
 	// sorted.
 	Back  string
 	Sorts map[string]string
-	// Does are what the reader may do somewhere with jobs.
-	Does []deed
+	// Does are what the reader may do somewhere with jobs; Edits: among it, to edit them.
+	Does  []deed
+	Edits bool
 }
 
 // facet are the values of a word, with how many jobs have each.
@@ -82,6 +83,7 @@ func (u *UI) jobs(w http.ResponseWriter, r *http.Request) {
 		words = strings.TrimSpace(words + " namespace:" + ns)
 	}
 	d := jobsData{Words: words, Sort: sort, Back: list(jobsPath, words, sort, cursor), Sorts: map[string]string{}, Does: u.deeds(r.Context())}
+	d.Edits = u.may(r.Context(), rights.Edit, rights.Jobs)
 	p := page{Title: "Jobs", Nav: "jobs", Topics: "jobs runs", List: true}
 	found, err := u.control.JobPage(r.Context(), api.JobQuery{Words: words, Sort: sort, Cursor: cursor, Limit: rowsOfPage, Facets: true})
 	var invalid *job.InvalidError
@@ -149,7 +151,7 @@ func (u *UI) deeds(ctx context.Context) []deed {
 		verb rights.Verb
 	}{
 		{deed{"pause", "Pause"}, rights.Pause}, {deed{"resume", "Resume"}, rights.Pause}, {deed{"run", "Run now"}, rights.Run},
-		{deed{"enable", "Enable"}, rights.Edit}, {deed{"disable", "Disable"}, rights.Edit},
+		{deed{"enable", "Enable"}, rights.Edit}, {deed{"disable", "Disable"}, rights.Edit}, {deed{"label", "Label"}, rights.Edit},
 	} {
 		if u.may(ctx, d.verb, rights.Jobs) {
 			out = append(out, d.deed)
@@ -195,6 +197,9 @@ func (u *UI) doJobs(w http.ResponseWriter, r *http.Request) {
 		keys = append(keys, job.Key{Namespace: ns, Name: name})
 	}
 	act, ok := u.acts()[do]
+	if do == "label" {
+		act, ok = u.label(r.PostFormValue("label")), true
+	}
 	switch {
 	case !ok:
 		problems = append(problems, job.Problem{Path: "do", Message: fmt.Sprintf("%q is nothing that can be done with jobs", do)})

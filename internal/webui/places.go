@@ -45,7 +45,7 @@ func namesOf(names []job.NodeID) cell {
 // minion shows one minion: what is known of it, what it says of itself, and its last runs.
 func (u *UI) minion(w http.ResponseWriter, r *http.Request) {
 	id := job.MinionID(r.PathValue("id"))
-	p := page{Title: "Minion " + string(id), Nav: "minions", Topics: "minions runs"}
+	p := page{Title: "Minion " + string(id), Nav: "minions", Topics: "minions runs", About: string(id)}
 	m, err := u.control.Minion(r.Context(), id)
 	d := struct {
 		About table

@@ -3,11 +3,14 @@ package webui
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // table is a list that needs nothing but cells.
@@ -89,18 +92,52 @@ func (u *UI) calendars(w http.ResponseWriter, r *http.Request) {
 	u.showTable(w, r, "Calendars", "calendars", "", t, err)
 }
 
+func (u *UI) locks(w http.ResponseWriter, r *http.Request) {
+	all, err := u.control.Locks(r.Context(), r.FormValue("namespace"))
+	t := table{
+		Note: "Who holds a lock, and who waits for it. carillon lock break frees one whose holder does not let go.",
+		Head: []string{"Lock", "Holder", "For", "Since", "Token", "Waiting"}, None: "Nobody holds a lock, or waits for one.",
+	}
+	for i := range all {
+		l := &all[i]
+		waiting := number(len(l.Waiters))
+		for _, w := range l.Waiters {
+			waiting.More = append(waiting.More, w.Holder+" since "+utc(w.Since)+" UTC")
+		}
+		if len(l.Holders) == 0 {
+			t.Rows = append(t.Rows, []cell{said(l.Key().String()), said("nobody"), {}, {}, {}, waiting})
+		}
+		for _, h := range l.Holders {
+			t.Rows = append(t.Rows, []cell{said(l.Key().String()), said(h.Holder), said(h.Purpose), when(h.Since), code(h.Token.String()), waiting})
+		}
+	}
+	u.showTable(w, r, "Locks", "locks", "", t, err)
+}
+
 func (u *UI) scripts(w http.ResponseWriter, r *http.Request) {
 	all, err := u.control.Scripts(r.Context(), r.FormValue("namespace"))
 	t := table{Head: []string{"Script", "Version", "SHA-256", "Parameters", "Made"}, None: "No scripts. A script of the library is named by jobs, and run by carillon exec."}
+	runs := "" // those who may run one are led to its form
+	if u.may(r.Context(), rights.Exec, rights.Jobs) {
+		runs = execPath + "?script="
+	}
 	for i := range all {
 		s := &all[i]
 		params := cell{Text: strconv.Itoa(len(s.Spec.Params))}
 		for _, p := range s.Spec.Params {
 			params.More = append(params.More, p.Name+" "+string(p.Type)+" "+p.Description)
 		}
-		t.Rows = append(t.Rows, []cell{said(s.Key().String()), number(s.Version), code(s.SHA256[:min(12, len(s.SHA256))]), params, when(s.CreatedAt)})
+		t.Rows = append(t.Rows, []cell{{Text: s.Key().String(), Link: formOf(runs, s.Key())}, number(s.Version), code(s.SHA256[:min(12, len(s.SHA256))]), params, when(s.CreatedAt)})
 	}
 	u.showTable(w, r, "Scripts", "scripts", "", t, err)
+}
+
+// formOf is the form to run a script by; empty: there is none.
+func formOf(path string, script job.Key) string {
+	if path == "" {
+		return ""
+	}
+	return path + url.QueryEscape(script.String())
 }
 
 func (u *UI) secrets(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,9 @@ type Control interface {
 	Secrets(ctx context.Context, namespace string) ([]job.Secret, error)
 	Audit(ctx context.Context, q api.AuditQuery) (api.AuditPage, error)
 	Doctor(ctx context.Context) ([]api.Check, error)
+	Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire, error)
+	Locks(ctx context.Context, namespace string) ([]api.Lock, error)
+	MatchMinions(ctx context.Context, expr string) (api.Match, error)
 	Version() api.Version
 	Acting
 }
@@ -64,6 +68,9 @@ type Control interface {
 // what the reader may not do anywhere.
 type Acting interface {
 	Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error)
+	Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error)
+	Delete(ctx context.Context, key job.Key) (time.Time, error)
+	Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error)
 	RollBack(ctx context.Context, key job.Key, generation int64, o api.Order) (api.ApplyResult, error)
 	SetEnabled(ctx context.Context, key job.Key, on bool, o api.Order) (api.ApplyResult, error)
 	Pause(ctx context.Context, p api.Paused, until time.Time, o api.Order) (time.Time, error)
@@ -128,7 +135,7 @@ func New(deps Deps) (*UI, error) {
 		}
 		u.base = base
 	}
-	for _, name := range []string{"overview", "table", "audit", "jobs", "done", "job", "runs", "run", "nodes", "minions", "minion", "shards", "groups", "queues", "queue", "login", "error"} {
+	for _, name := range []string{"overview", "table", "audit", "jobs", "done", "job", "runs", "run", "nodes", "minions", "minion", "shards", "groups", "queues", "queue", "edit", "exec", "instant", "login", "error"} {
 		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("webui: %w", err)
@@ -146,6 +153,12 @@ func (u *UI) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /jobs/{namespace}/{name}", u.job)
 	mux.HandleFunc("POST /jobs/{namespace}/{name}/{do}", u.doJob)
 	mux.HandleFunc("POST /runs/{id}/{do}", u.doRun)
+	mux.HandleFunc("GET "+editPath, u.edit)
+	mux.HandleFunc("POST "+editPath, u.save)
+	mux.HandleFunc("GET "+execPath, u.execForm)
+	mux.HandleFunc("POST "+execPath, u.exec)
+	mux.HandleFunc("GET "+instantPath, u.instant)
+	mux.HandleFunc("GET /locks", u.locks)
 	mux.HandleFunc("GET /pauses", u.pauses)
 	mux.HandleFunc("GET /calendars", u.calendars)
 	mux.HandleFunc("GET "+notifiersPath, u.notifiers)
@@ -193,10 +206,14 @@ type page struct {
 	// Sees are the kinds of things that the caller may read somewhere: links to others
 	// are left out.
 	Sees map[string]bool
-	// Audit: the caller may read the audit.
-	Audit bool
+	// Audit: the caller may read the audit; Exec: run commands once.
+	Audit, Exec bool
+	// Folded: Nav is one of the parts that are folded under the others.
+	Folded bool
 	// Topics are the changes after which the content is fetched again.
 	Topics string
+	// About is the one thing that the page shows, as changes name it; empty: several.
+	About string
 	// List: the page has a list that is fetched again alone.
 	List    bool
 	Version api.Version
@@ -220,7 +237,8 @@ func (u *UI) show(w http.ResponseWriter, r *http.Request, name string, p page, e
 	}
 	if err != nil {
 		name, status = "error", httpstatus.Of(err)
-		p.Title, p.Data = http.StatusText(status), err.Error()
+		p.Title, p.Topics, p.List = http.StatusText(status), "", false
+		p.Data = trouble{What: err.Error(), Status: status, Path: r.URL.Path}
 		if status == http.StatusInternalServerError {
 			u.log.Error("page not shown", zap.String("path", r.URL.Path), zap.Error(err))
 		}
@@ -242,7 +260,9 @@ func (u *UI) render(w http.ResponseWriter, r *http.Request, status int, name str
 	if u.past != nil && p.Sees[string(rights.Cluster)] {
 		p.Past = u.past()
 	}
+	p.Folded = slices.Contains([]string{"groups", "instant", "locks", "pauses", "calendars", "notifiers", "scripts", "secrets", "shards"}, p.Nav)
 	p.Audit = u.allows(r.Context(), rights.Request{Verb: rights.Audit, Kind: rights.Cluster})
+	p.Exec = u.may(r.Context(), rights.Exec, rights.Jobs)
 	who, _ := caller.From(r.Context())
 	p.Who, p.Session = who.Name, pagecookie.Of(r) != ""
 	var out bytes.Buffer
@@ -255,12 +275,41 @@ func (u *UI) render(w http.ResponseWriter, r *http.Request, status int, name str
 		http.Error(w, "the page could not be made", http.StatusInternalServerError)
 		return
 	}
+	if status == http.StatusUnprocessableEntity && r.Header.Get("HX-Request") != "" {
+		status = http.StatusOK // what is half typed is no error of a page that tells of it
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write(out.Bytes()) // a reader that has gone needs no answer
+}
+
+// trouble is what keeps a page from being shown.
+type trouble struct {
+	What   string
+	Status int
+	Path   string
+}
+
+// Help says what can be done about it.
+func (t trouble) Help() string {
+	switch t.Status {
+	case http.StatusNotFound:
+		return "It may have been deleted, have another name or namespace, or be nothing that you may see. The list shows what there is; the audit tells who deleted what."
+	case http.StatusForbidden:
+		return "Your roles do not allow this. `carillon auth can-i` tells what you may do; whoever edits role bindings can allow more."
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return "Somebody else has changed it since the page was shown. Go back, look at it as it is now, and try again."
+	case http.StatusUnprocessableEntity, http.StatusBadRequest:
+		return "Nothing was changed. Go back, mend what is named above, and try again."
+	case http.StatusTooManyRequests:
+		return "Too much is asked at once. Wait for some seconds, and load the page again."
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return "The node cannot answer just now: etcd, or another node that has to be asked, does not answer. Load the page again; `carillon doctor` looks for the cause."
+	}
+	return "The log of the node has more. Load the page again; `carillon doctor` looks for the cause."
 }
 
 // runsData is the run list with its filters.

@@ -25,6 +25,8 @@ type fake struct {
 	run  *job.Run // nil: a run that failed
 	// waiting is how many runs of the job have not started.
 	waiting int
+	// applied takes what is applied, deleted or run; nil: it is not kept.
+	applied *[]applying
 }
 
 const hostile = "<script>alert(1)</script>"
@@ -200,6 +202,11 @@ func (f fake) Version() api.Version { return api.Version{Version: "v9"} }
 
 func get(t *testing.T, f fake, path string) *httptest.ResponseRecorder {
 	t.Helper()
+	return serve(t, f, httptest.NewRequest(http.MethodGet, path, nil))
+}
+
+func serve(t *testing.T, f fake, r *http.Request) *httptest.ResponseRecorder {
+	t.Helper()
 	u, err := New(Deps{Control: f, Sessions: &sessions{}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +214,7 @@ func get(t *testing.T, f fake, path string) *httptest.ResponseRecorder {
 	mux := http.NewServeMux()
 	u.Register(mux)
 	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	mux.ServeHTTP(w, r)
 	return w
 }
 
@@ -267,7 +274,7 @@ func TestPageSaysWhatItLeavesOut(t *testing.T) {
 	body := get(t, f, "/runs/"+string(run.RunID)).Body.String()
 	for _, want := range []string{
 		"first\n[… 10000000 bytes are left out here; carillon logs has more …]\nlast</pre>", "<pre>all</pre>",
-		"7 more minions are not shown here: carillon describe run", `<td class="num">19s early</td>`, `<td class="num">290ms before</td>`, "took 0s, exit code 3",
+		"7 more minions are not shown here: carillon describe run", `<td class="num" data-h="after">19s early</td>`, `<td class="num" data-h="after">290ms before</td>`, "took 0s, exit code 3",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
@@ -342,7 +349,7 @@ func TestErrorPages(t *testing.T) {
 		error(&job.InvalidError{Problems: []job.Problem{{Message: "bad cursor"}}}): http.StatusUnprocessableEntity,
 	} {
 		w := get(t, fake{err: err}, "/runs")
-		if w.Code != want || !strings.Contains(w.Body.String(), "Back to the jobs") {
+		if w.Code != want || !strings.Contains(w.Body.String(), `<a href="/jobs">Jobs</a>`) || !strings.Contains(w.Body.String(), trouble{Status: want}.Help()[:20]) {
 			t.Errorf("%v: status %d, want %d", err, w.Code, want)
 		}
 	}
@@ -357,12 +364,12 @@ func TestRetriedAndWaitingRuns(t *testing.T) {
 	run.Attempt, run.StartedAt = 2, run.ScheduledAt.Add(3*time.Second)
 	f := fake{run: &run, waiting: 3}
 	body := get(t, f, "/runs/"+string(run.RunID)).Body.String()
-	for _, want := range []string{`<td>started</td>`, `<td class="num">22ms</td>`, `<td>attempt 2</td>`, `<td class="num">3s</td>`} {
+	for _, want := range []string{`<td>started</td>`, `<td class="num" data-h="after">22ms</td>`, `<td>attempt 2</td>`, `<td class="num" data-h="after">3s</td>`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not on the page", want)
 		}
 	}
-	if body := get(t, f, "/runs").Body.String(); !strings.Contains(body, `<td class="num">22ms</td>`) {
+	if body := get(t, f, "/runs").Body.String(); !strings.Contains(body, `<td class="num" data-h="late">22ms</td>`) {
 		t.Error("the list says that it was later")
 	}
 	if body := get(t, f, "/jobs").Body.String(); !strings.Contains(body, "▶ 2") || !strings.Contains(body, "3 waiting") {

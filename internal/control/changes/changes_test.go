@@ -2,6 +2,8 @@ package changes
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,23 +18,23 @@ func TestChangesAreCoalesced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newChangeHub()
 		ctx, cancel := context.WithCancel(t.Context())
-		changes := h.subscribe(ctx)
-		idle := h.subscribe(ctx) // one that does not read holds nobody up
+		changes := h.subscribe(ctx, "")
+		idle := h.subscribe(ctx, "") // one that does not read holds nobody up
 		go func() {
 			for range 1000 { // for one second
-				h.publish(api.TopicRuns)
+				h.publish("", api.TopicRuns)
 				time.Sleep(time.Millisecond)
 			}
-			h.publish(api.TopicJobs)
+			h.publish("a/b", api.TopicJobs)
 		}()
 		begin := time.Now()
 		count := map[api.Topic]int{}
 		var last time.Time
 		for time.Since(begin) < 5*time.Second {
 			select {
-			case topic := <-changes:
-				count[topic]++
-				if topic == api.TopicRuns {
+			case c := <-changes:
+				count[c.Topic]++
+				if c.Topic == api.TopicRuns {
 					last = time.Now()
 				}
 			case <-time.After(time.Second):
@@ -52,8 +54,8 @@ func TestChangesAreCoalesced(t *testing.T) {
 		if _, open := <-changes; open {
 			t.Error("the channel is open after its context has ended")
 		}
-		if topic, open := <-idle; open {
-			t.Errorf("the idle channel is open: %s", topic)
+		if c, open := <-idle; open {
+			t.Errorf("the idle channel is open: %v", c)
 		}
 	})
 }
@@ -75,7 +77,7 @@ func TestWatchOnlyWhileSomebodyListens(t *testing.T) {
 			t.Fatal("wanted by nobody")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		first, second := h.subscribe(ctx), h.subscribe(t.Context())
+		first, second := h.subscribe(ctx, ""), h.subscribe(t.Context(), "")
 		if !isClosed(h.wanted()) || isClosed(h.unwanted()) {
 			t.Error("not wanted by two")
 		}
@@ -88,4 +90,77 @@ func TestWatchOnlyWhileSomebodyListens(t *testing.T) {
 		<-second
 		h = newChangeHub()
 	}
+}
+
+// TestChangesGoOn: who comes back with the id of a change is told what has changed since,
+// and only that; with an id of elsewhere, all topics.
+func TestChangesGoOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newChangeHub()
+		changes := h.subscribe(t.Context(), "")
+		h.publish("a/one", api.TopicJobs)
+		first := <-changes
+		h.publish("a/two", api.TopicJobs)
+		h.publish("a/three", api.TopicJobs)
+		h.publish("", api.TopicNodes)
+		if c := <-changes; c.Topic != api.TopicNodes { // jobs were told just now
+			t.Errorf("got %+v", c)
+		} else if again := topicsOf(h, c.ID); !slices.Equal(again, []api.Topic{api.TopicJobs, api.TopicNodes}) {
+			t.Errorf("with jobs not told yet: %v", again)
+		}
+		if c := <-changes; !slices.Equal(c.Names, []string{"a/three", "a/two"}) {
+			t.Errorf("names are %+v", c)
+		} else if again := topicsOf(h, c.ID); len(again) != 0 {
+			t.Errorf("what was told is told again: %v", again)
+		}
+		if again := topicsOf(h, first.ID); !slices.Equal(again, []api.Topic{api.TopicJobs, api.TopicNodes}) {
+			t.Errorf("since the first: %v", again)
+		}
+		for _, id := range []string{"elsewhere-3", "x", h.life + "-x"} {
+			if again := topicsOf(h, id); len(again) != len(AllTopics()) {
+				t.Errorf("since %s: %v", id, again)
+			}
+		}
+	})
+}
+
+// topicsOf are those that somebody is told first who begins with an id.
+func topicsOf(h *changeHub, since string) []api.Topic {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	changes := h.subscribe(ctx, since)
+	var out []api.Topic
+	for {
+		synctest.Wait()
+		select {
+		case c := <-changes:
+			out = append(out, c.Topic)
+		default:
+			slices.Sort(out)
+			return out
+		}
+	}
+}
+
+// TestChangesNameNotTooMuch: of many things, or of some that have no name, none is named.
+func TestChangesNameNotTooMuch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newChangeHub()
+		changes := h.subscribe(t.Context(), "")
+		for i := range maxNames + 1 {
+			h.publish(fmt.Sprint("a/", i), api.TopicJobs)
+		}
+		h.publish("m1", api.TopicMinions)
+		h.publish("", api.TopicMinions)
+		synctest.Wait()
+		time.Sleep(time.Minute) // the first may have been told before the last was published
+		for range 2 {
+			c := <-changes
+			if c.Topic == api.TopicJobs && len(c.Names) > maxNames || c.Topic == api.TopicMinions && len(c.Names) > 1 {
+				t.Errorf("%s has %d names", c.Topic, len(c.Names))
+			}
+		}
+	})
 }

@@ -28,7 +28,7 @@ var errReached = fmt.Errorf("reached control: %w", job.ErrConflict)
 type behind struct {
 	httpapi.Control // what a test does not reach
 
-	changes chan api.Topic
+	changes chan api.Change
 	// still is what Still returns; output, unless nil, is what Output and Results do.
 	still  atomic.Pointer[error]
 	asked  atomic.Pointer[atomic.Int32] // how often Still was asked
@@ -580,7 +580,7 @@ func (b *behind) Still(context.Context) error {
 	return b.ended
 }
 
-func (b *behind) Changes(context.Context) <-chan api.Topic { return b.changes }
+func (b *behind) Changes(context.Context, string) <-chan api.Change { return b.changes }
 
 func (b *behind) SendPlan(context.Context, plans.Sending, api.Order) (api.PlanReceipt, error) {
 	return api.PlanReceipt{}, errReached

@@ -138,10 +138,10 @@ func (c *Control) veiling(ctx context.Context, id job.RunID, fn func(api.Result)
 }
 
 // Changes tells of changes to kinds of things that the caller may read in some
-// namespace. They tell of no thing, so that those of other namespaces are told, too. The
-// channel is closed once the caller may not ask any more.
-func (c *Control) Changes(ctx context.Context) <-chan api.Topic {
-	out := make(chan api.Topic)
+// namespace. They name things only to who may see all: to others they tell of no thing,
+// so that those of other namespaces are told, too. The channel is closed once the caller may not ask any more.
+func (c *Control) Changes(ctx context.Context, since string) <-chan api.Change {
+	out := make(chan api.Change)
 	first, err := c.decide.Of(ctx)
 	if err != nil {
 		close(out)
@@ -160,12 +160,12 @@ func (c *Control) Changes(ctx context.Context) <-chan api.Topic {
 		api.TopicJobs: rights.Jobs, api.TopicRuns: rights.Runs, api.TopicNodes: rights.Nodes,
 		api.TopicMinions: rights.Minions, api.TopicShards: rights.Shards, api.TopicGroups: rights.Groups, api.TopicQueues: rights.Queues,
 	}
-	in := c.behind.Changes(lasts)
+	in := c.behind.Changes(lasts, since)
 	go func() {
 		defer close(out)
 		defer end()
 		for {
-			var topic api.Topic
+			var change api.Change
 			select {
 			case <-lasts.Done():
 				return
@@ -173,15 +173,18 @@ func (c *Control) Changes(ctx context.Context) <-chan api.Topic {
 				if !more {
 					return
 				}
-				topic = t
+				change = t
 			}
 			s := sight.Load()
-			k, ok := kinds[topic]
+			k, ok := kinds[change.Topic]
 			if !s.Everything() && (!ok || !s.Sees(rights.Read, k, "")) && s.Hide(rights.Request{Verb: rights.Read, Kind: k}) {
 				continue
 			}
+			if !s.Everything() {
+				change.Names = nil
+			}
 			select {
-			case out <- topic:
+			case out <- change:
 			case <-lasts.Done():
 				return
 			}

@@ -35,7 +35,7 @@ type following struct {
 
 func newFollowing(t *testing.T) *following {
 	t.Helper()
-	f := &following{behind: &behind{changes: make(chan api.Topic, 4)}, door: &door{}, begun: make(chan struct{}, 1)}
+	f := &following{behind: &behind{changes: make(chan api.Change, 4)}, door: &door{}, begun: make(chan struct{}, 1)}
 	f.door.Store(access.Closed)
 	f.behind.output = func(ctx context.Context) error {
 		f.begun <- struct{}{}
@@ -183,10 +183,10 @@ func TestI7_WhatEndsNothing(t *testing.T) {
 func TestI7_ChangesAreOfWhatIsRead(t *testing.T) {
 	t.Parallel()
 	f := newFollowing(t)
-	changes := f.Changes(ann(t.Context()))
-	f.behind.changes <- api.TopicRuns
-	if topic := <-changes; topic != api.TopicRuns {
-		t.Fatalf("told of %s", topic)
+	changes := f.Changes(ann(t.Context()), "")
+	f.behind.changes <- api.Change{Topic: api.TopicRuns, Names: []string{"foreign/one"}, ID: "x-1"}
+	if c := <-changes; c.Topic != api.TopicRuns || c.Names != nil || c.ID != "x-1" {
+		t.Fatalf("told of %+v", c)
 	}
 	// told has changes of a topic be told once the reader's rights have come through, and
 	// returns what else was told before.
@@ -194,15 +194,15 @@ func TestI7_ChangesAreOfWhatIsRead(t *testing.T) {
 		f.may(rights.Rule{Verbs: []rights.Verb{rights.Read}, Kinds: []rights.Kind{k}, Namespaces: []string{"own"}})
 		await.Until(t, "changes of "+string(k)+" are told", func() bool {
 			select {
-			case f.behind.changes <- topic:
+			case f.behind.changes <- api.Change{Topic: topic}:
 			default: // enough of them wait
 			}
 			select {
 			case got := <-changes:
-				if got != topic {
-					others = append(others, got)
+				if got.Topic != topic {
+					others = append(others, got.Topic)
 				}
-				return got == topic
+				return got.Topic == topic
 			default:
 				return false
 			}
@@ -210,7 +210,7 @@ func TestI7_ChangesAreOfWhatIsRead(t *testing.T) {
 		return others
 	}
 	told(rights.Jobs, api.TopicJobs)
-	f.behind.changes <- api.TopicRuns
+	f.behind.changes <- api.Change{Topic: api.TopicRuns}
 	for _, other := range told(rights.Groups, api.TopicGroups) {
 		if other == api.TopicRuns {
 			t.Error("told of runs, which are not for the reader any more")
@@ -226,7 +226,7 @@ func TestI7_ChangesAreOfWhatIsRead(t *testing.T) {
 			return false
 		}
 	})
-	if _, more := <-f.Changes(t.Context()); more {
+	if _, more := <-f.Changes(t.Context(), ""); more {
 		t.Error("nobody is told")
 	}
 }

@@ -29,6 +29,7 @@ type Page struct {
 	next    int
 	waiting map[int]chan reply
 	lost    error
+	seen    Seen
 }
 
 type reply struct {
@@ -37,6 +38,9 @@ type reply struct {
 	Error  *struct {
 		Message string `json:"message"`
 	} `json:"error"`
+	// Method and Params are of an event, which answers nothing.
+	Method string          `json:"method"`
+	Params json.RawMessage `json:"params"`
 }
 
 // Open starts a browser with an empty page. It ends with the test. Where there is no
@@ -89,7 +93,9 @@ func Open(t testing.TB) *Page {
 	}
 	p.do("Target.attachToTarget", map[string]any{"targetId": target.ID, "flatten": true}, &attached)
 	p.session = attached.Session
-	p.do("Page.enable", nil, nil)
+	for _, part := range []string{"Page", "Runtime", "Log", "Network"} {
+		p.do(part+".enable", nil, nil)
+	}
 	return p
 }
 
@@ -109,10 +115,15 @@ func (p *Page) read(from *os.File) {
 			return
 		}
 		var r reply
-		if json.Unmarshal(text[:len(text)-1], &r) != nil || r.ID == 0 {
-			continue // an event
+		if json.Unmarshal(text[:len(text)-1], &r) != nil {
+			continue
 		}
 		p.mu.Lock()
+		if r.ID == 0 {
+			p.seen.take(r.Method, r.Params)
+			p.mu.Unlock()
+			continue
+		}
 		c := p.waiting[r.ID]
 		delete(p.waiting, r.ID)
 		p.mu.Unlock()
@@ -244,7 +255,26 @@ func (p *Page) Until(what, expression string) {
 // Size makes the page so many pixels wide and high.
 func (p *Page) Size(width, height int) {
 	p.t.Helper()
+	p.do("Emulation.setScrollbarsHidden", map[string]any{"hidden": true}, nil)
 	p.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
+}
+
+// Dark has the page shown as to people who prefer dark colours, or light ones.
+func (p *Page) Dark(on bool) {
+	p.t.Helper()
+	scheme := "light"
+	if on {
+		scheme = "dark"
+	}
+	p.do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+}
+
+// Key presses a key as a person does, such as Tab or Enter.
+func (p *Page) Key(name string, code int) {
+	p.t.Helper()
+	for _, kind := range []string{"rawKeyDown", "keyUp"} {
+		p.do("Input.dispatchKeyEvent", map[string]any{"type": kind, "key": name, "code": name, "windowsVirtualKeyCode": code}, nil)
+	}
 }
 
 // Picture is what a person sees of the page, as PNG.

@@ -1,14 +1,6 @@
-// Shows what a run writes while it writes it, and times in the reader's own zone.
+// Shows what a run writes while it writes it.
 (() => {
   "use strict";
-  const own = () =>
-    document.querySelectorAll(".yours[hidden]").forEach((e) => {
-      if (e.dataset.local) e.textContent = new Date(e.dataset.local).toLocaleString(undefined, { timeZoneName: "short" });
-      e.hidden = false;
-    });
-  own();
-  document.addEventListener("htmx:afterSettle", own);
-
   const most = 2000000; // characters; older ones go
   const part = () => document.querySelector("[data-log]");
   let begun = false;
@@ -64,7 +56,7 @@
     }
   };
   start();
-  document.addEventListener("htmx:afterSettle", start);
+  document.addEventListener("refreshed", start);
   document.addEventListener("input", (e) => {
     const log = document.getElementById("log");
     if (!log) return;
