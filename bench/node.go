@@ -50,7 +50,7 @@ func runNode(ctx context.Context, spec nodeSpec, _ <-chan string) error {
 	cfg := configs.DefaultScheduler()
 	cfg.Node, cfg.DataDir, cfg.Shards = spec.Name, spec.Dir, shards
 	cfg.Listen, cfg.PeerListen, cfg.Etcd.Endpoints = "127.0.0.1:0", spec.Peer, spec.Etcd
-	cfg.Access = string(access.Open) // who asks shows nothing
+	cfg.Access, cfg.APIPlain = string(access.Open), true // who asks shows nothing
 	cfg.LeaseTTL = cmp.Or(spec.LeaseTTL, cfg.LeaseTTL)
 	cfg.MisfireGrace = cmp.Or(spec.MisfireGrace, cfg.MisfireGrace)
 	cfg.History.PerJob = cmp.Or(spec.PerJob, cfg.History.PerJob)

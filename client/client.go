@@ -18,7 +18,7 @@ const (
 	RequestTimeout = 30 * time.Second
 
 	// DefaultServer is where a node answers whose settings say nothing else.
-	DefaultServer = "http://127.0.0.1:8420"
+	DefaultServer = "https://127.0.0.1:8420"
 
 	// socketScheme begins the address of a node's local socket.
 	socketScheme = "unix://"
@@ -27,8 +27,8 @@ const (
 // Config says which server is asked, and how. The zero value asks DefaultServer.
 type Config struct {
 	// Server is a URL, HOST:PORT, or unix:// and the path of a node's local socket.
-	// Empty: DefaultServer. HOST:PORT is asked by plain HTTP on loopback, and by TLS
-	// elsewhere, as nodes do it that are told nothing else.
+	// Empty: DefaultServer. HOST:PORT is asked by TLS, as nodes speak it that are told
+	// nothing else.
 	Server string
 	// CA holds the certificates, in PEM, of the authorities of which one must have
 	// made the server's, as [Enrollment.Authority] tells the cluster's. Empty: those
@@ -101,7 +101,7 @@ func New(cfg Config) (*Client, error) {
 		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
 	}
 	if !strings.Contains(address, "://") {
-		address = schemeOf(address) + "://" + address
+		address = "https://" + address
 	}
 	conf, err := tlsConfig(cfg.CA)
 	if err != nil {

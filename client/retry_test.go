@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -50,7 +49,7 @@ func TestRetryAfter(t *testing.T) {
 				_, _ = w.Write([]byte(`{"action":"unchanged"}`))
 			}))
 			defer s.Close()
-			cl, err := client.New(client.Config{Server: strings.TrimPrefix(s.URL, "http://")})
+			cl, err := client.New(client.Config{Server: s.URL})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +76,7 @@ func TestRetryAfterEnds(t *testing.T) {
 		cancel()
 	}))
 	defer s.Close()
-	cl, err := client.New(client.Config{Server: strings.TrimPrefix(s.URL, "http://")})
+	cl, err := client.New(client.Config{Server: s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

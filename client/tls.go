@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -28,7 +27,7 @@ var ErrTokenInClear = errors.New("a token is not sent by plain HTTP beyond loopb
 // inClear returns an error where others could read what is sent to a server. A local
 // socket has a name of loopback.
 func inClear(base *url.URL) error {
-	if base.Scheme == "http" && schemeOf(base.Host) != "http" {
+	if base.Scheme == "http" && !loopback(base.Hostname()) {
 		return fmt.Errorf("%w: ask https://%s", ErrTokenInClear, base.Host)
 	}
 	return nil
@@ -59,17 +58,10 @@ func tlsConfig(ca []byte) (*tls.Config, error) {
 	return conf, nil
 }
 
-// schemeOf returns how HOST:PORT is asked.
-func schemeOf(address string) string {
-	host := address
-	if name, _, err := net.SplitHostPort(address); err == nil {
-		host = name
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback() {
-		return "http"
-	}
-	return "https"
+// loopback reports whether a host is this one.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
 }
 
 // mismatch returns the error for a server that speaks other than it was asked; nil

@@ -135,13 +135,13 @@ func TestWrongScheme(t *testing.T) {
 	}
 }
 
-// HOST:PORT is asked as nodes serve it that are told nothing else.
+// HOST:PORT is asked by TLS, on loopback too: what is sent there may be a token.
 func TestSchemeOfHostAndPort(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
-		"127.0.0.1:8420": "http", "localhost:8420": "http", "LOCALHOST:1": "http", "[::1]:8420": "http", "127.9.9.9:1": "http", "localhost": "http",
+		"": "https", "127.0.0.1:8420": "https", "localhost:8420": "https", "[::1]:8420": "https", "localhost": "https",
 		"node1:8420": "https", "10.0.0.7:8420": "https", "[2001:db8::1]:8420": "https", "localhost.example:8420": "https", "0.0.0.0:1": "https",
-		"http://node1:8420": "http", "https://127.0.0.1:8420": "https",
+		"http://node1:8420": "http", "http://127.0.0.1:8420": "http", "https://127.0.0.1:8420": "https",
 	} {
 		c, err := client.New(client.Config{Server: address})
 		if err != nil {

@@ -102,6 +102,8 @@ func TestProblems(t *testing.T) {
 		"open":                 {args: []string{"--listen", "0.0.0.0:8420", "--peer-listen", ":7420", "--open-api"}},
 		"open and insecure":    {args: []string{"--listen", ":8420", "--open-api", "--insecure"}, want: []string{`--listen: listen: ":8420" is reachable from other hosts, and with --insecure the cluster has no authority that makes its certificate; give --api-cert and --api-key, or leave --insecure out`}},
 		"open with a file":     {args: []string{"--listen", ":8420", "--open-api", "--insecure", "--api-cert", "a", "--api-key", "b"}},
+		"plain beyond":         {args: []string{"--listen", ":8420", "--open-api", "--api-plain"}, want: []string{`--listen: listen: ":8420" is reachable from other hosts, and --api-plain is for loopback only; leave it out, and the API speaks TLS`}},
+		"plain with a file":    {args: []string{"--api-plain", "--api-cert", "a", "--api-key", "b"}, want: []string{"--api-plain: apiPlain: there is no certificate by plain HTTP; leave out --api-plain, or --api-cert and --api-key"}},
 		"half of a pair":       {args: []string{"--api-key", "x"}, want: []string{"apiCert: apiCert and apiKey belong together; give both, or neither"}},
 		"without a host":       {args: []string{"--peer-listen", ":7420", "--insecure"}, want: []string{`--peer-listen: peerListen: ":7420" is reachable from other hosts, and --insecure is for loopback only; leave it out, and minions and peers connect by mutual TLS`}},
 		"other capitals":       {file: "datadir: /x\n", want: []string{"node.yaml:1:1: datadir: is not a setting; did you mean dataDir?"}},
@@ -149,7 +151,11 @@ func TestProblems(t *testing.T) {
 		"no label":             {env: []string{"CARILLON_LABELS=rack"}, want: []string{"CARILLON_LABELS: labels: rack is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
 		"a number of labels":   {file: "labels: 3\n", want: []string{"node.yaml:1:9: labels: 3 is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
 		"an identity provider": {args: []string{"--oidc-issuer", "https://login.example.org/realms/main", "--oidc-client-id", "carillon", "--oidc-redirect-base", "https://Carillon.example.org:8420/", "--api-host", "carillon.example.org"}},
-		"one on loopback":      {args: []string{"--oidc-issuer", "http://127.0.0.1:1", "--oidc-client-id", "c", "--oidc-redirect-base", "http://localhost:8420", "--oidc-groups-claim", ""}},
+		"one on loopback":      {args: []string{"--oidc-issuer", "http://127.0.0.1:1", "--oidc-client-id", "c", "--oidc-redirect-base", "http://localhost:8420", "--oidc-groups-claim", "", "--api-plain"}},
+		"one asked plainly": {
+			args: []string{"--oidc-issuer", "http://127.0.0.1:1", "--oidc-client-id", "c", "--oidc-redirect-base", "http://localhost:8420"},
+			want: []string{`--oidc-redirect-base: oidc.redirectBase: "http://localhost:8420" is asked by plain HTTP, and the page speaks TLS; give https://localhost:8420`},
+		},
 		"half an identity provider": {
 			args: []string{"--oidc-client-id", "c", "--oidc-client-secret-file", "f", "--oidc-redirect-base", "x"},
 			want: []string{

@@ -43,6 +43,8 @@ func (c *Scheduler) validateOIDC(v *validator) {
 		v.add("oidc.redirectBase", "is not given; give where browsers reach the page, as in https://carillon.example.org:8420 (--oidc-redirect-base), and let the identity provider allow https://carillon.example.org:8420/login/callback")
 	case err != nil || !isWeb(base) || strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.Fragment != "":
 		v.add("oidc.redirectBase", "%q is not where browsers reach the page; give scheme, name and port, as in https://carillon.example.org:8420; http is for loopback only", o.RedirectBase)
+	case base.Scheme == "http" && !c.PlainAPI():
+		v.add("oidc.redirectBase", "%q is asked by plain HTTP, and the page speaks TLS; give https://%s", o.RedirectBase, base.Host)
 	case !c.answersTo(base.Hostname()):
 		v.add("oidc.redirectBase", "the node refuses requests for the name %q; give it as --api-host too", base.Hostname())
 	}

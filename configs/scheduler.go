@@ -34,10 +34,11 @@ type Scheduler struct {
 	// loopback, Advertise and the address that it listens on.
 	APIHosts []string `mapstructure:"apiHosts"`
 	// APICert and APIKey are files with the certificate of the API and its key, in
-	// PEM. Without them the API speaks plain HTTP on loopback, and elsewhere TLS with
-	// a certificate of the cluster's authority.
-	APICert    string `mapstructure:"apiCert"`
-	APIKey     string `mapstructure:"apiKey"`
+	// PEM. Without them it shows a certificate of the cluster's authority.
+	APICert string `mapstructure:"apiCert"`
+	APIKey  string `mapstructure:"apiKey"`
+	// APIPlain: the API speaks plain HTTP; on loopback only.
+	APIPlain   bool   `mapstructure:"apiPlain"`
 	PeerListen string `mapstructure:"peerListen"`
 	// Socket is the path of the local socket for the API; empty: carillon.sock in
 	// the data directory; "none": there is none.
@@ -70,7 +71,8 @@ type Scheduler struct {
 
 	// MinMinionVersion is the oldest release of minions that get orders. Empty: any.
 	MinMinionVersion string `mapstructure:"minMinionVersion"`
-	// Insecure: connections of minions and peers are plain; on loopback only.
+	// Insecure: connections of minions and peers are plain, and those of the API unless it
+	// has a certificate in a file; on loopback only.
 	Insecure bool `mapstructure:"insecure"`
 	// OpenAPI: the API and the page may listen beyond loopback, though everybody who
 	// reaches them may do everything while the cluster is open.
@@ -257,6 +259,8 @@ func (c *Scheduler) Validate() error {
 		v.add("dataDir", "is empty; give a directory")
 	}
 	switch {
+	case c.APIPlain:
+		v.address("listen", c.Listen, false, "--api-plain is for loopback only; leave it out, and the API speaks TLS")
 	case c.OpenAPI && c.Insecure && c.APICert == "":
 		v.address("listen", c.Listen, false, "with --insecure the cluster has no authority that makes its certificate; give --api-cert and --api-key, or leave --insecure out")
 	default:
@@ -264,6 +268,9 @@ func (c *Scheduler) Validate() error {
 	}
 	if (c.APICert == "") != (c.APIKey == "") {
 		v.add("apiCert", "apiCert and apiKey belong together; give both, or neither")
+	}
+	if c.APIPlain && c.APICert != "" {
+		v.add("apiPlain", "there is no certificate by plain HTTP; leave out --api-plain, or --api-cert and --api-key")
 	}
 	v.address("peerListen", c.PeerListen, !c.Insecure, "--insecure is for loopback only; leave it out, and minions and peers connect by mutual TLS")
 	for _, host := range c.APIHosts {
@@ -445,6 +452,13 @@ func hostOf(addr string) string {
 	}
 	return host
 }
+
+// PlainAPI reports whether the API speaks plain HTTP: where that was asked for, or where
+// there is nothing that a certificate could come from.
+func (c *Scheduler) PlainAPI() bool { return c.APIPlain || c.Insecure && c.APICert == "" }
+
+// OnLoopback reports whether the API is for this host only.
+func (c *Scheduler) OnLoopback() bool { return loopback(hostOf(c.Listen)) }
 
 func loopback(host string) bool {
 	ip := net.ParseIP(host)

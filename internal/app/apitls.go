@@ -37,15 +37,15 @@ func (n *Node) openFiles() error {
 	return nil
 }
 
-// openTLS decides how the API is served: by TLS where there are files for it, and
-// wherever other hosts reach it; plainly on loopback.
+// openTLS decides how the API is served: by TLS, unless the settings say otherwise and only
+// this host reaches it.
 func (n *Node) openTLS(metrics prometheus.Registerer) error {
 	deps := apitls.Deps{Logger: n.log.Named("api")}
 	var source apitls.Source
 	switch {
 	case n.apiFiles != nil:
 		source = n.apiFiles
-	case n.onLoopback():
+	case !n.SpeaksTLS():
 		return nil
 	case n.registrar == nil:
 		return fmt.Errorf("--listen %s is reachable from other hosts, and with --insecure there is no authority that makes a certificate for it; %w", n.cfg.Listen, errNoCertificate)
@@ -91,15 +91,19 @@ func (n *Node) serveAPI() error {
 }
 
 // SpeaksTLS reports whether the API speaks TLS.
-func (n *Node) SpeaksTLS() bool { return n.apiTLS != nil }
+func (n *Node) SpeaksTLS() bool { return n.scheme() == "https" }
 
 // APIURL is where the API and the page are, as a URL that this host can ask.
 func (n *Node) APIURL() string {
-	scheme := "http"
-	if n.apiTLS != nil {
-		scheme = "https"
+	return n.scheme() + "://" + reachable(n.APIAddr())
+}
+
+// scheme is how the API is asked. It is known once the listeners are open.
+func (n *Node) scheme() string {
+	if n.apiFiles == nil && n.cfg.PlainAPI() && n.onLoopback() {
+		return "http"
 	}
-	return scheme + "://" + reachable(n.APIAddr())
+	return "https"
 }
 
 // reachable returns an address of a listener as one to connect to.

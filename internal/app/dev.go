@@ -122,6 +122,9 @@ func devSettings(o *devOptions) configs.Scheduler {
 	cfg.Node, cfg.DataDir = "dev", filepath.Join(o.dataDir, "node")
 	cfg.Listen, cfg.PeerListen, cfg.APIHosts, cfg.OpenAPI = o.listen, o.peerListen, o.apiHosts, o.openAPI
 	cfg.APICert, cfg.APIKey = o.apiCert, o.apiKey
+	// One's own machine, and an open cluster: there is no token that another program of
+	// this host could get at by posing as the node.
+	cfg.APIPlain = o.apiCert == "" && cfg.OnLoopback()
 	cfg.Log, cfg.Egress.Allow = o.log, o.egress
 	cfg.EmbeddedEtcd, cfg.Shards, cfg.Access = true, devShards, string(access.Open)
 	return cfg
@@ -231,7 +234,7 @@ func announce(w io.Writer, n *Node, o *devOptions) {
 	}
 	url := n.APIURL()
 	server := ""
-	if url != "http://127.0.0.1:8420" {
+	if o.dataDir != devDataDir() { // else the command line finds the socket
 		server = " --server " + url
 	}
 	_, _ = fmt.Fprintf(w, "Carillon is ready: %s\nData is kept in %s. Ctrl-C ends it.\n", url, data)

@@ -112,7 +112,7 @@ func (d *devNode) settings(o *devOptions, cfg configs.Scheduler) configs.Schedul
 	cfg.EmbeddedEtcd = false
 	cfg.Own.ClusterInit, cfg.Own.Join, cfg.Own.JoinToken, cfg.Own.EtcdListen, cfg.Own.EtcdPeerListen = d.Join == "", d.Join, d.Token, d.Etcd, d.EtcdPeers
 	if d.Join != "" {
-		cfg.Listen, cfg.APIHosts, cfg.OpenAPI, cfg.APICert, cfg.APIKey, cfg.Shards = "127.0.0.1:0", nil, false, "", "", 0
+		cfg.Listen, cfg.APIHosts, cfg.OpenAPI, cfg.APICert, cfg.APIKey, cfg.APIPlain, cfg.Shards = "127.0.0.1:0", nil, false, "", "", true, 0
 	}
 	return cfg
 }

@@ -34,11 +34,7 @@ func (n *Node) openStandby(recovers func(context.Context, api.RecoverRequest) (a
 
 // ownURL is where others reach the API of this node.
 func (n *Node) ownURL() string {
-	scheme := "http"
-	if n.apiFiles != nil || !n.onLoopback() {
-		scheme = "https"
-	}
-	return scheme + "://" + n.advertise(n.apiListener)
+	return n.scheme() + "://" + n.advertise(n.apiListener)
 }
 
 // active is the cluster that is followed, over its API.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -49,7 +50,7 @@ type app struct {
 
 // The defaults of the global flags, and the variables that set them.
 const (
-	defaultServer = "http://127.0.0.1:8420"
+	defaultServer = client.DefaultServer
 	envServer     = "CARILLON_SERVER"
 	envNamespace  = "CARILLON_NAMESPACE"
 )

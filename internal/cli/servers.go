@@ -50,11 +50,11 @@ func (ca *call) chosenServer(ctx context.Context) (string, error) {
 }
 
 // socketDirs are the directories in which a node on this host has its local socket unless
-// it is told otherwise: of root's node or a service's, and of this account's.
+// it is told otherwise: of root's node or a service's, of this account's, and of its `carillon dev`.
 func (a *app) socketDirs() []string {
 	dirs := []string{"/var/lib/carillon/scheduler"}
 	if home := a.env["HOME"]; home != "" {
-		dirs = append(dirs, filepath.Join(home, ".local", "share", "carillon", "scheduler"))
+		dirs = append(dirs, filepath.Join(home, ".local", "share", "carillon", "scheduler"), filepath.Join(home, ".carillon", "dev", "node"))
 	}
 	return dirs
 }

@@ -75,7 +75,7 @@ func TestExitCodes(t *testing.T) {
 		"not allowed":       {args: "nodes", code: exitNotAllowed, prep: func(f *fake) { f.status["GET /v1/nodes"] = 403 }},
 		"unavailable":       {args: "nodes", code: exitUnavailable, prep: func(f *fake) { f.status["GET /v1/nodes"] = 503 }},
 		"server error":      {args: "nodes", code: exitFailed, prep: func(f *fake) { f.status["GET /v1/nodes"] = 500 }},
-		"unreachable":       {args: "nodes --server " + gone, code: exitUnavailable, stderr: "no answer from http://" + gone},
+		"unreachable":       {args: "nodes --server " + gone, code: exitUnavailable, stderr: "no answer from https://" + gone},
 		"not carillon":      {args: "--server URL/elsewhere nodes", code: exitNotFound, stderr: "is it a Carillon server?"},
 		"check fails":       {args: "doctor", code: exitFailed, stderr: "1 of 3 checks failed", prep: func(f *fake) { f.checks = append(f.checks, api.Check{Status: api.CheckFail}) }},
 		"many to delete":    {args: "delete job a b", code: exitUsage, stderr: "add --yes"},

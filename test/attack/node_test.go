@@ -77,7 +77,7 @@ func startLimitedNode(t testing.TB, as *account, c *cluster, name string, files 
 		n.dir = filepath.Join(as.home, name)
 	}
 	usual := []string{
-		"--node", name, "--data-dir", n.dir, "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--shards", strconv.Itoa(shards), "--log-format", "json", "--access", "open",
+		"--node", name, "--data-dir", n.dir, "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--shards", strconv.Itoa(shards), "--log-format", "json", "--access", "open", "--api-plain",
 	}
 	if c == nil {
 		usual = append(usual, "--embedded-etcd")

@@ -21,7 +21,7 @@ import (
 
 // openAPI are the arguments of a node whose API other hosts reach.
 func openAPI(args ...string) []string {
-	return append([]string{"--listen", "0.0.0.0:0", "--open-api", "--api-host", "node1.test"}, args...)
+	return append([]string{"--listen", "0.0.0.0:0", "--open-api", "--api-plain=false", "--api-host", "node1.test"}, args...)
 }
 
 // asking returns a client that trusts an authority, and finds every name at the
@@ -40,15 +40,27 @@ func asking(t testing.TB, n *node, ca *auth.Authority) *http.Client {
 	return &http.Client{Transport: tr}
 }
 
-// Beyond loopback nothing is said in the clear: the API answers by TLS only, with a
-// certificate of the cluster's authority for its names, and the check of Host stands
-// in front of it.
-func TestOpenAPISpeaksTLSOnly(t *testing.T) {
+// Nothing is said in the clear, beyond loopback or on it: the API answers by TLS only, with
+// a certificate of the cluster's authority for its names, and the check of Host stands in
+// front of it.
+func TestAPISpeaksTLSOnly(t *testing.T) {
 	t.Parallel()
+	for name, args := range map[string][]string{
+		"beyond loopback": openAPI(), "on loopback": {"--api-plain=false", "--api-host", "node1.test"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkTLSOnly(t, args)
+		})
+	}
+}
+
+func checkTLSOnly(t *testing.T, args []string) {
+	t.Helper()
 	c := newCluster(t)
-	n := startNode(t, c, "n1", openAPI()...)
+	n := startNode(t, c, "n1", args...)
 	if !n.secure {
-		t.Fatal("the API beyond loopback does not speak TLS")
+		t.Fatal("the API does not speak TLS")
 	}
 	for _, route := range everyRoute("http://"+n.api, filepath.Join(t.TempDir(), "mark")) {
 		req, err := http.NewRequest(route.Method, route.URL, strings.NewReader(route.Body))
@@ -148,7 +160,7 @@ func TestFilesOfTheAPI(t *testing.T) {
 	}
 	dir := t.TempDir()
 	file, key := pairFiles(t, dir, server(0, time.Now()))
-	n := startNode(t, c, "n1", "--api-cert", file, "--api-key", key)
+	n := startNode(t, c, "n1", "--api-plain=false", "--api-cert", file, "--api-key", key)
 	get := func() (*x509.Certificate, error) {
 		res, err := asking(t, n, ca).Get("https://127.0.0.1/v1/version")
 		if err != nil {

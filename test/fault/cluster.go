@@ -150,7 +150,9 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		}
 		if network.apart {
 			args = append(args, "--open-api")
-		} else if !s.own {
+		} else if s.own {
+			args = append(args, "--api-plain")
+		} else {
 			args = append(args, "--insecure")
 		}
 		path, args := network.inside(i, filepath.Join(bin, "scheduler"), args)

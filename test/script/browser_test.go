@@ -60,7 +60,7 @@ func newCompany(t *testing.T) *company {
 	at := fmt.Sprintf("127.0.0.1:%d", reserved.Ports[0])
 	c := &company{idp: idp, url: "http://" + at, socket: "unix://" + filepath.Join(dir, "s.sock")}
 	node := exec.Command("scheduler", "--embedded-etcd", "--node", "n1", "--data-dir", filepath.Join(dir, "node"), "--socket", filepath.Join(dir, "s.sock"),
-		"--listen", at, "--peer-listen", "127.0.0.1:0", "--oidc-issuer", idp.Issuer, "--oidc-client-id", idptest.ClientID, "--oidc-client-secret-file", secret, "--oidc-redirect-base", c.url)
+		"--listen", at, "--api-plain", "--peer-listen", "127.0.0.1:0", "--oidc-issuer", idp.Issuer, "--oidc-client-id", idptest.ClientID, "--oidc-client-secret-file", secret, "--oidc-redirect-base", c.url)
 	node.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := node.Start(); err != nil {
 		t.Fatal(err)
