@@ -2,10 +2,12 @@ package webui
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/notify/message"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -60,8 +62,16 @@ func (u *UI) notifier(w http.ResponseWriter, r *http.Request) {
 	key := job.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
 	v, err := u.control.Notifier(r.Context(), key)
 	t := table{
-		Note: "What became of the last alerts, the newest first. carillon notify test " + key.String() + " sends a sample; carillon notify send has one sent again.",
+		Note: "What became of the last alerts, the newest first.",
 		Head: []string{"When", "About", "What", "Run", "State", "Tries", "Next try", "Trouble", "Alert"}, None: "Nothing was told yet.",
+	}
+	path := notifiersPath + "/" + url.PathEscape(key.Namespace) + "/" + url.PathEscape(key.Name)
+	edits := err == nil && u.allows(r.Context(), rights.Request{Verb: rights.Edit, Kind: rights.Notifiers, Namespace: key.Namespace, Labels: v.Labels})
+	if edits {
+		t.Acts = []button{{"Send a sample", path + "/test"}}
+		if r.FormValue("sent") != "" {
+			t.Note = "The receiver has taken the sample. " + t.Note
+		}
 	}
 	state := map[job.DeliveryState]job.State{job.DeliveryDelivered: job.StateSucceeded, job.DeliveryFailed: job.StateFailed, job.DeliveryDropped: job.StateFailed, job.DeliveryRetrying: job.StateRunning}
 	for i := range v.Deliveries[:min(len(v.Deliveries), maxDeliveries)] {
@@ -77,9 +87,34 @@ func (u *UI) notifier(w http.ResponseWriter, r *http.Request) {
 		if d.Alert.Reason != "" {
 			what.More = []string{d.Alert.Reason}
 		}
+		became := cell{Text: string(d.State), State: string(state[d.State])}
+		if edits && d.State.Settled() {
+			became.Act = &button{"Send again", path + "/alerts/" + url.PathEscape(d.Alert.ID) + "/send"}
+		}
 		t.Rows = append(t.Rows, []cell{
-			when(d.Alert.At), about, what, run, {Text: string(d.State), State: string(state[d.State])}, number(d.Attempts), when(d.NextAt), said(d.Error), code(d.Alert.ID),
+			when(d.Alert.At), about, what, run, became, number(d.Attempts), when(d.NextAt), said(d.Error), code(d.Alert.ID),
 		})
 	}
 	u.showTable(w, r, "Notifier "+key.String(), "notifiers", "runs", t, err)
+}
+
+// testNotifier sends a sample to a notifier's receiver.
+func (u *UI) testNotifier(w http.ResponseWriter, r *http.Request) {
+	key := job.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
+	u.told(w, r, key, "?sent=1", u.control.TestNotifier(r.Context(), key, api.Order{}))
+}
+
+// sendAgain has an alert sent once more.
+func (u *UI) sendAgain(w http.ResponseWriter, r *http.Request) {
+	key := job.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
+	u.told(w, r, key, "", u.control.SendAgain(r.Context(), key, r.PathValue("id"), api.Order{}))
+}
+
+// told leads back to a notifier, or shows why it was not done.
+func (u *UI) told(w http.ResponseWriter, r *http.Request, key job.Key, query string, err error) {
+	if err != nil {
+		u.show(w, r, "error", page{Nav: "notifiers"}, err)
+		return
+	}
+	http.Redirect(w, r, notifiersPath+"/"+url.PathEscape(key.Namespace)+"/"+url.PathEscape(key.Name)+query, http.StatusSeeOther)
 }

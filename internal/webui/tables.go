@@ -16,6 +16,8 @@ import (
 // table is a list that needs nothing but cells.
 type table struct {
 	Note string
+	// Acts are the buttons above it.
+	Acts []button
 	Head []string
 	Rows [][]cell
 	// None is said where there are no rows.
@@ -34,7 +36,12 @@ type cell struct {
 	State string
 	// More is folded below it.
 	More []string
+	// Act is a button below it; nil: none.
+	Act *button
 }
+
+// button is what it says, and where it posts to.
+type button struct{ Label, Path string }
 
 func said(text string) cell { return cell{Text: text} }
 func code(text string) cell { return cell{Text: text, Mono: true} }

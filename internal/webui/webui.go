@@ -77,6 +77,8 @@ type Acting interface {
 	Resume(ctx context.Context, p api.Paused, o api.Order) (time.Time, error)
 	Cancel(ctx context.Context, id job.RunID, o api.Order) error
 	Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error)
+	TestNotifier(ctx context.Context, key job.Key, o api.Order) error
+	SendAgain(ctx context.Context, key job.Key, alert string, o api.Order) error
 }
 
 // Deps is what the page stands on. All but Base and May must be set.
@@ -163,6 +165,8 @@ func (u *UI) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /calendars", u.calendars)
 	mux.HandleFunc("GET "+notifiersPath, u.notifiers)
 	mux.HandleFunc("GET /notifiers/{namespace}/{name}", u.notifier)
+	mux.HandleFunc("POST /notifiers/{namespace}/{name}/test", u.testNotifier)
+	mux.HandleFunc("POST /notifiers/{namespace}/{name}/alerts/{id}/send", u.sendAgain)
 	mux.HandleFunc("GET /scripts", u.scripts)
 	mux.HandleFunc("GET /secrets", u.secrets)
 	mux.HandleFunc("GET /doctor", u.doctor)
