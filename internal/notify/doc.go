@@ -49,6 +49,7 @@
 //	N8  Secrets of receivers are files of the node, below its own directory, in a folder
 //	    named as the notifier's namespace: a notifier reaches no other's. They stand in no
 //	    record, log or message.
+//	N9  A secret whose file names hosts is sent to these only, whatever a notifier says.
 //
 // # Failures
 //
@@ -60,6 +61,7 @@
 //	receiver answers 429 or Retry-After  it is left alone for that long
 //	receiver answers 410                 the delivery has failed at once
 //	a secret's file is missing           as if the receiver were down: the reason is shown
+//	a secret is not for the receiver     the same: nothing is sent
 //	notifier is edited                   what waits is sent as the notifier is then
 //	notifier is deleted                  so are its notes and deliveries
 //	etcd cannot be written               what was sent is sent again when it can be

@@ -86,7 +86,7 @@ func (s *Sender) deliver(conn net.Conn, host, how string, n *job.Notifier, r *jo
 		}
 	}
 	if r.User != "" {
-		password, err := s.secrets.of(n.Namespace, r.PasswordFile)
+		password, err := s.secrets.of(n.Namespace, r.PasswordFile, host)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"mime"
@@ -44,7 +45,7 @@ func (s *Sender) webhook(ctx context.Context, n *job.Notifier, r *job.WebhookRec
 	now := s.now()
 	signed := webhook.Signed{ID: m.ID, Timestamp: webhook.Timestamp(now)}
 	if r.SecretFile != "" {
-		text, err := s.secrets.of(n.Namespace, r.SecretFile)
+		text, err := s.secrets.of(n.Namespace, r.SecretFile, to)
 		if err != nil {
 			return err
 		}
@@ -91,7 +92,7 @@ func (s *Sender) ntfy(ctx context.Context, n *job.Notifier, r *job.NtfyReceiver,
 		h.Set("Priority", "default")
 		h.Set("Tags", "white_check_mark")
 	}
-	if err := s.bearer(n, h, r.TokenFile); err != nil {
+	if err := s.bearer(n, h, r.TokenFile, to); err != nil {
 		return err
 	}
 	text := m.Text
@@ -112,13 +113,10 @@ func troubleOf(a *job.Alert) string {
 }
 
 func (s *Sender) pagerDuty(ctx context.Context, n *job.Notifier, r *job.PagerDutyReceiver, m *message.Message) error {
-	key, err := s.secrets.of(n.Namespace, r.RoutingKeyFile)
+	to, severity := cmp.Or(r.URL, pagerDutyURL), r.Severity
+	key, err := s.secrets.of(n.Namespace, r.RoutingKeyFile, to)
 	if err != nil {
 		return err
-	}
-	to, severity := r.URL, r.Severity
-	if to == "" {
-		to = pagerDutyURL
 	}
 	if severity == "" {
 		severity = job.DefaultAlertSeverity
@@ -196,7 +194,7 @@ func (s *Sender) alertmanager(ctx context.Context, n *job.Notifier, r *job.Alert
 		return encodeErr(err)
 	}
 	h := asJSON()
-	if err := s.bearer(n, h, r.TokenFile); err != nil {
+	if err := s.bearer(n, h, r.TokenFile, r.URL); err != nil {
 		return err
 	}
 	return s.post(ctx, strings.TrimSuffix(r.URL, "/")+"/api/v2/alerts", h, body)

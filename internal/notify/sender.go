@@ -84,7 +84,7 @@ func (s *Sender) address(n *job.Notifier, url, file string) (string, error) {
 	if file == "" {
 		return url, nil
 	}
-	return s.secrets.of(n.Namespace, file)
+	return s.secrets.address(n.Namespace, file)
 }
 
 // post sends a body and judges the answer.
@@ -109,11 +109,11 @@ func forGood(status int) bool {
 }
 
 // bearer is a header with a token from a file; none is asked for: no header.
-func (s *Sender) bearer(n *job.Notifier, h http.Header, file string) error {
+func (s *Sender) bearer(n *job.Notifier, h http.Header, file, to string) error {
 	if file == "" {
 		return nil
 	}
-	token, err := s.secrets.of(n.Namespace, file)
+	token, err := s.secrets.of(n.Namespace, file, to)
 	if err != nil {
 		return err
 	}
