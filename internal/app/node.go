@@ -162,6 +162,11 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	answered := tellOfEtcd(bounded, reach, log)
 	meta, rev, err := openMeta(bounded, n.client, n.keys, &n.cfg, n.past.Founds())
 	answered()
+	if errors.Is(err, errNoCluster) { // it may be between two, as it is promoted
+		if err = standby.Resume(ctx, n.client, n.keys, build.Version, log); err == nil {
+			meta, rev, err = openMeta(ctx, n.client, n.keys, &n.cfg, n.past.Founds())
+		}
+	}
 	if err == nil || errors.Is(err, errNoCluster) {
 		if begun := n.past.Begin(bounded); begun != nil {
 			err = begun

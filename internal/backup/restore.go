@@ -24,6 +24,9 @@ type Options struct {
 	By string
 	// Replace: what is there is deleted first.
 	Replace bool
+	// Alone: no node can live there, as its etcd runs in this process: what is left of one
+	// that was killed is not in the way.
+	Alone bool
 	// Epoch, unless 0, is the one that begins; it must be above the backup's and that of
 	// what is there.
 	Epoch int64
@@ -101,7 +104,7 @@ func RestoreFrom(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, read
 	if o.Held != nil {
 		o.Held(&hold)
 	}
-	if err := p.begin(ctx, &hold, there, o.Hold != 0); err != nil {
+	if err := p.begin(ctx, &hold, there, o.Hold != 0 || o.Alone); err != nil {
 		return out, err
 	}
 	for _, now := range []turn{turnFirst, turnLater, turnLast} {
@@ -113,6 +116,10 @@ func RestoreFrom(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, read
 				return out, err
 			}
 			hold.State = etcdkv.HoldRestored
+			if hold.Then != nil {
+				then := *hold.Then
+				then.Last, hold.Then = nil, &then // they are written now
+			}
 			value, err := etcdkv.Encode(&hold)
 			if err != nil {
 				return out, err
@@ -246,7 +253,7 @@ func (w *inTheWay) refuse(keys etcdkv.Keys, o Options) error {
 	}
 	what = append(what, fmt.Sprintf("%d keys", w.keys))
 	switch {
-	case len(w.nodes) > 0:
+	case len(w.nodes) > 0 && !o.Alone:
 		return fmt.Errorf("%w: under %s there are %s, and live nodes: %v; stop them first, and wait until their leases have ended", ErrInTheWay, keys.Prefix(), strings.Join(what, ", "), w.nodes)
 	case !o.Replace:
 		return fmt.Errorf("%w: under %s there are %s; to put the backup in their place, deleting them, add --replace", ErrInTheWay, keys.Prefix(), strings.Join(what, ", "))

@@ -232,7 +232,7 @@ func (bv backupVerbs) restoreCommand() *cobra.Command {
 				return err
 			}
 			defer done()
-			o.By = bv.user()
+			o.By, o.Alone = bv.user(), at.DataDir != ""
 			r, err := backup.Restore(cmd.Context(), c, etcdkv.NewKeys(at.Prefix), open, o)
 			if err != nil {
 				return err

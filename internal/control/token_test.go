@@ -321,7 +321,8 @@ func TestUseOfTokensIsNoted(t *testing.T) {
 	}
 }
 
-// TestI7_TheStateIsKnownOrClosed: no key means open, what is not known means closed.
+// TestI7_TheStateIsKnownOrClosed: no key means open to a node that starts, what is not known
+// means closed, and a key that goes means nothing.
 func TestI7_TheStateIsKnownOrClosed(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
@@ -351,7 +352,25 @@ func TestI7_TheStateIsKnownOrClosed(t *testing.T) {
 	if _, err := e.cli.Delete(t.Context(), e.keys.Access()); err != nil {
 		t.Fatal(err)
 	}
-	await.Until(t, "without a key it is open", func() bool { return e.State() == access.Open })
+	// A node that serves stays as it was: a promotion deletes what is there first.
+	if again := e.another(t); again.ReadState(t.Context()) != nil || again.State() != access.Open {
+		t.Errorf("a node that starts without a key: %s", again.State())
+	}
+	hold, err := etcdkv.Encode(etcdkv.Hold{Schema: 1, State: etcdkv.HoldRestoring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.put(t, e.keys.Hold(), hold)
+	if again := e.another(t); again.ReadState(t.Context()) != nil || again.State() != access.Closed {
+		t.Errorf("a node that starts without a key while a restore is under way: %s", again.State())
+	}
+	set(string(access.Noting))
+	await.Until(t, "the node knows what comes after", func() bool {
+		if e.State() == access.Open {
+			t.Fatal("it was open meanwhile")
+		}
+		return e.State() == access.Noting
+	})
 }
 
 // TestTokensAreRotated: a token has another text under its name and id; the former one ends

@@ -57,6 +57,11 @@ type HoldThen struct {
 	// as it takes.
 	AcceptAfter time.Time `json:"acceptAfter,omitzero"`
 	Reason      string    `json:"reason,omitempty"`
+	// Planned: the active cluster has handed over.
+	Planned bool `json:"planned,omitempty"`
+	// Last are the keys that a promotion writes in its last transaction, as etcd holds
+	// them: whoever ends one that was broken off does not know them otherwise.
+	Last map[string][]byte `json:"last,omitempty"`
 }
 
 // Cause says to people why a cluster is recovered.

@@ -59,7 +59,8 @@
 //	                                 again with growing pauses
 //	the node that follows dies       another one goes on from the cursor
 //	two nodes follow                 the later one's transactions fail, and it begins again (M2)
-//	the promotion is broken off      the hold stays; carillon promote begins it again from the copy
+//	the promotion is broken off      the hold stays; carillon promote begins it again from the copy, and where
+//	                                 no node lives, the next one that starts ends it
 //	the active lives, but is not     minions that stay with it go on by its orders until they are
 //	reached, and the standby is      told of the later epoch: whoever promotes decides that. Those
 //	promoted                         that do not answer are indeterminate, as after any restore

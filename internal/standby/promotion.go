@@ -68,6 +68,9 @@ func (s *Service) PromoteCluster(ctx context.Context, req api.PromoteRequest) (a
 	if req.DryRun {
 		return out, nil
 	}
+	if again && req.Planned && !h.Then.Planned {
+		return out, fmt.Errorf("the promotion that was broken off was no planned one, and the active cluster was not asked to stop: begin it again without --planned: %w", job.ErrConflict)
+	}
 	if req.Planned && !again {
 		if err := s.handedOver(ctx, f, req.Order); err != nil {
 			return out, err
@@ -170,7 +173,10 @@ func (s *Service) has(ctx context.Context, id string) (bool, error) {
 // nothing is mirrored (M4).
 func (s *Service) restore(ctx context.Context, f *etcdkv.Following, h *held, cur *etcdkv.MirrorCursor, req api.PromoteRequest, out *api.Promotion) error {
 	k := s.cfg.Keys
-	then := &etcdkv.HoldThen{LostAt: req.LostAt, Reason: req.Reason}
+	then := &etcdkv.HoldThen{LostAt: req.LostAt, Reason: req.Reason, Planned: req.Planned, Last: map[string][]byte{}}
+	if h.state == etcdkv.HoldRestoring {
+		then.Last = h.Then.Last // of the one that was broken off: whom it followed is deleted
+	}
 	if req.AcceptAfter > 0 {
 		then.AcceptAfter = s.deps.Now().Add(req.AcceptAfter).UTC()
 	}
@@ -192,13 +198,13 @@ func (s *Service) restore(ctx context.Context, f *etcdkv.Following, h *held, cur
 		}
 		last = append(last, sealed...)
 	}
+	for _, op := range last {
+		then.Last[string(op.KeyBytes())] = op.ValueBytes()
+	}
 	// Who has asked may leave: what was begun is better ended.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTimeout)
 	defer cancel()
-	done, err := backup.RestoreFrom(ctx, s.deps.Client, k, source(ctx, s.deps.Client, k, cur, s.cfg.Version), backup.Options{
-		By: req.By, Epoch: out.Epoch, Hold: h.rev, Last: last,
-		Held: func(hold *etcdkv.Hold) { hold.Site, hold.Then = h.Site, then },
-	})
+	done, err := putCopy(ctx, s.deps.Client, k, cur, s.cfg.Version, h, then, backup.Options{By: req.By, Epoch: out.Epoch})
 	if errors.Is(err, backup.ErrInTheWay) {
 		return fmt.Errorf("%w: %w", err, job.ErrConflict)
 	}

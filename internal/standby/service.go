@@ -427,7 +427,7 @@ func (s *Service) lost(ctx context.Context, h *held, out *api.Followed) error {
 	}
 	for _, d := range []struct{ kind, prefix string }{
 		{"job", k.Jobs()}, {"group", k.Groups()}, {"calendar", k.Calendars()}, {"host group", k.HostGroups()}, {"script", k.Scripts()}, {"secret", k.JobSecrets()},
-		{"notifier", k.Notifiers()}, {"role", k.Roles()}, {"role binding", k.RoleBindings()},
+		{"queue", k.QueueTypes()}, {"defaults", k.Defaults()}, {"plan", k.Plans()}, {"notifier", k.Notifiers()}, {"role", k.Roles()}, {"role binding", k.RoleBindings()},
 	} {
 		if err := s.changedSince(ctx, d.prefix, since, func(kv *mvccpb.KeyValue) {
 			if len(out.Lost) == api.MaxLostDefinitions {

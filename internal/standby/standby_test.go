@@ -464,3 +464,45 @@ func TestAClusterDoesNotFollowItself(t *testing.T) {
 		t.Errorf("it is held: %+v", h)
 	}
 }
+
+// A promotion whose node was killed is ended by the next node that starts, and whom it
+// followed is still known (M8).
+func TestM8_ABrokenPromotionIsEnded(t *testing.T) {
+	c := shared.Server(t).Client(t)
+	a := newSite(t, c, "a", nil)
+	a.put(a.job("x"), `{"schema":1}`)
+	b := newSite(t, c, "b", a)
+	b.follows(a)
+	h := b.held()
+	b.remove(b.keys.Root(), clientv3.WithPrefix()) // as a restore begins
+	h.State, h.Epoch = etcdkv.HoldRestoring, 2
+	h.Then = &etcdkv.HoldThen{Reason: "it burns", Last: map[string][]byte{b.keys.Following(): []byte(`{"ended":true}`)}}
+	b.put(b.keys.Hold(), h)
+	live := b.lease()
+	b.put(b.keys.Member("b"), `{}`, live)
+	waits, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Resume(waits, c, b.keys, "v1", zaptest.NewLogger(t)); !errors.Is(err, context.Canceled) {
+		t.Errorf("while a node lives: %v", err)
+	}
+	b.remove(b.keys.Member("b"))
+	if err := Resume(t.Context(), c, b.keys, "v1", zaptest.NewLogger(t)); err != nil {
+		t.Fatal(err)
+	}
+	meta, err := b.s.meta(t.Context())
+	if err != nil || meta.ClusterID != "a" || meta.Epoch != 3 {
+		t.Errorf("%+v, %v", meta, err)
+	}
+	if has := b.has(); has["jobs/0001/t/x"] == "" {
+		t.Errorf("it has %v", has)
+	}
+	if h := b.held(); h == nil || h.State != etcdkv.HoldRestored || h.Then == nil || h.Then.Reason != "it burns" || h.Then.Last != nil {
+		t.Errorf("it is held by %+v", h)
+	}
+	if resp, err := c.Get(t.Context(), b.keys.Following()); err != nil || len(resp.Kvs) != 1 || string(resp.Kvs[0].Value) != `{"ended":true}` {
+		t.Errorf("whom it followed: %v, %v", resp, err)
+	}
+	if err := Resume(t.Context(), c, b.keys, "v1", zaptest.NewLogger(t)); err != nil {
+		t.Errorf("when none is under way: %v", err)
+	}
+}

@@ -93,40 +93,42 @@ func (a *Authenticator) ReadState(ctx context.Context) error {
 }
 
 // readState returns the stored state, the revision as of which it is so, and the pair.
+// Without one the cluster is open, as one that is older than that is; but where a restore or
+// a promotion is under way, it is closed: the state may be yet to come.
 func (a *Authenticator) readState(ctx context.Context) (etcdkv.Access, int64, *mvccpb.KeyValue, error) {
 	rec := etcdkv.Access{State: string(Open)}
-	resp, err := a.db.Do(ctx, "read the cluster's access", nil, []clientv3.Op{clientv3.OpGet(a.db.Keys.Access())})
+	resp, err := a.db.Do(ctx, "read the cluster's access", nil, []clientv3.Op{clientv3.OpGet(a.db.Keys.Access()), clientv3.OpGet(a.db.Keys.Hold())})
 	if err != nil {
 		return rec, 0, nil, err
 	}
-	kvs := resp.Responses[0].GetResponseRange().GetKvs()
+	kvs, hold := resp.Responses[0].GetResponseRange().GetKvs(), resp.Responses[1].GetResponseRange().GetKvs()
 	if len(kvs) == 0 {
+		if len(hold) > 0 {
+			if h, err := store.Decode[etcdkv.Hold](hold[0]); err != nil || h.State == etcdkv.HoldRestoring {
+				rec.State = string(Closed)
+			}
+		}
 		return rec, resp.Header.Revision, nil, nil
 	}
 	rec, err = store.Decode[etcdkv.Access](kvs[0])
 	return rec, resp.Header.Revision, kvs[0], err
 }
 
-// watchState keeps the state current.
+// watchState keeps the state current. That its key is gone says nothing: a restore deletes
+// what is there first, and the nodes of a standby serve meanwhile. The cluster stays as it
+// was until there is another state.
 func (a *Authenticator) watchState(ctx context.Context) error {
 	return etcdkv.Follow(ctx, a.db.Client, a.db.Keys.Access(), func(b etcdkv.Batch) error {
-		state := Open
 		for _, e := range b.Events {
-			if e.Key != a.db.Keys.Access() {
+			if e.Key != a.db.Keys.Access() || e.Value == nil {
 				continue
 			}
-			state = Open
-			if e.Value != nil {
-				rec, err := etcdkv.Decode[etcdkv.Access](e.Key, e.Value)
-				if err != nil {
-					a.log.Error("the cluster's access cannot be read; it is taken for closed", zap.Error(err))
-					rec.State = string(Closed)
-				}
-				state = State(rec.State)
+			rec, err := etcdkv.Decode[etcdkv.Access](e.Key, e.Value)
+			if err != nil {
+				a.log.Error("the cluster's access cannot be read; it is taken for closed", zap.Error(err))
+				rec.State = string(Closed)
 			}
-		}
-		if b.Relist || len(b.Events) > 0 {
-			a.learn(state, b.Rev)
+			a.learn(State(rec.State), b.Rev)
 		}
 		return nil
 	})
