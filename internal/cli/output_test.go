@@ -284,6 +284,11 @@ func TestRunsTellWhatTheyDoNotShow(t *testing.T) {
 	if got.code != 0 || !strings.Contains(got.stderr, "not in the list for their state: 50 skipped") {
 		t.Errorf("got\n%s", got)
 	}
+	for states, want := range map[string]int{"failed,skipped": 0, "failed,nosuch": exitUsage} {
+		if got := carillon(t.Context(), f, "", "runs", "--state", states); got.code != want {
+			t.Errorf("--state %s: got\n%s", states, got)
+		}
+	}
 	if got = carillon(t.Context(), f, "", "runs", "--limit", "2", "-A"); !strings.Contains(got.stderr, "showing 2 of 812; see more with --limit N or --all") {
 		t.Errorf("got\n%s", got)
 	}

@@ -65,7 +65,7 @@ func (rv runVerbs) getRunsCommand() *cobra.Command {
 
 func (rv runVerbs) addRunFlags(cmd *cobra.Command, f *runFlags) {
 	rv.allNamespaces(cmd, &f.allNamespaces)
-	cmd.Flags().StringVar(&f.state, "state", "", "only runs in this `STATE`")
+	cmd.Flags().StringVar(&f.state, "state", "", "only runs in this `STATE`, or in one of several: failed,timed-out")
 	cmd.Flags().StringVar(&f.words, "query", "", "only runs of which these `WORDS` hold, such as state:bad since:24h minion:db*")
 	cmd.Flags().StringVar(&f.since, "since", "", "only runs that were due since this `TIME`: an instant, or so long ago as in 24h")
 	cmd.Flags().IntVar(&f.limit, "limit", api.DefaultRunLimit, "how many at most, `N`")
@@ -74,10 +74,15 @@ func (rv runVerbs) addRunFlags(cmd *cobra.Command, f *runFlags) {
 }
 
 func (rv runVerbs) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
-	if f.state != "" {
-		if err := oneOf("state", f.state, stateNames()); err != nil {
-			return err
+	for _, s := range strings.Split(f.state, ",") {
+		if f.state != "" {
+			if err := oneOf("state", s, stateNames()); err != nil {
+				return err
+			}
 		}
+	}
+	if strings.Contains(f.state, ",") {
+		f.state, f.words = "", strings.TrimSpace(f.words+" state:"+f.state)
 	}
 	if f.limit < 1 {
 		return usagef("--limit %d: give a number above zero, or --all", f.limit)

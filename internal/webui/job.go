@@ -18,6 +18,7 @@ import (
 const (
 	instantsShown = 10
 	runsShown     = 50
+	runsDrawn     = 500 // by hours
 	changesShown  = 30
 )
 
@@ -34,6 +35,8 @@ type jobData struct {
 	// not run, those of one cause in a row as one.
 	Bars  []bar
 	Folds []fold
+	// Heat are the days around now, by hours.
+	Heat []heatDay
 	// Changes are who changed it, where the reader may see the audit.
 	Changes []api.AuditRecord
 	Audit   bool
@@ -78,11 +81,12 @@ func (u *UI) jobData(ctx context.Context, key job.Key) (*jobData, error) {
 	if err != nil {
 		return nil, err
 	}
-	runs, err := u.control.Runs(ctx, api.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: runsShown})
+	runs, err := u.control.Runs(ctx, api.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: runsDrawn})
 	if err != nil {
 		return nil, err
 	}
-	d := &jobData{Job: v, Runs: runs.Runs, Gap: runs.Gap(), Bars: bars(runs.Runs), Folds: folds(runs.Runs), Does: map[string]bool{}}
+	last := runs.Runs[:min(len(runs.Runs), runsShown)]
+	d := &jobData{Job: v, Runs: last, Gap: runs.Gap(), Bars: bars(last), Folds: folds(runs.Runs), Does: map[string]bool{}}
 	for name, verb := range map[string]rights.Verb{"run": rights.Run, "pause": rights.Pause, "edit": rights.Edit, "delete": rights.Delete} {
 		d.Does[name] = u.allows(ctx, rights.Request{Verb: verb, Kind: rights.Jobs, Namespace: key.Namespace, Labels: v.Labels})
 	}
@@ -96,6 +100,11 @@ func (u *UI) jobData(ctx context.Context, key job.Key) (*jobData, error) {
 		return nil, err
 	}
 	d.Zone, d.Ends, d.Next = next.TimeZone, next.Ends, instants(&next)
+	zone, err := schedule.LoadZone(d.Zone)
+	if err != nil {
+		d.Zone, zone = "UTC", time.UTC
+	}
+	d.Heat = heat(key, &v.Spec, runs.Runs, zone, time.Now())
 	if d.Audit = u.allows(ctx, rights.Request{Verb: rights.Audit, Kind: rights.Cluster}); d.Audit {
 		page, err := u.control.Audit(ctx, api.AuditQuery{Object: "job " + key.String(), Limit: api.MaxAudit})
 		if err != nil {
