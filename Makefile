@@ -58,6 +58,7 @@ fault: ## run all fault scenarios by FAULT_SEEDS seeds, quiet and beside busy pr
 test-long: mutants sim fuzz ## run all mutants, and all fault scenarios by many seeds
 	go test ./lock -run TestLinear -linear-for 60s
 	go test ./test/jobfiles -generate-for 60s -timeout 0
+	go test -tags receivers ./internal/notify -run 'TestMailpit|TestAlertmanager'
 	go run ./test/fault -scenario plan-large -hang 3h
 	$(MAKE) fault
 
@@ -66,7 +67,7 @@ bench: ## print BENCH lines (see bench/README.md)
 	@go run ./bench
 
 lint: $(TOOLS)/golangci-lint ## vet and lint
-	go vet ./... && go vet -tags fault ./cmd/...
+	go vet ./... && go vet -tags fault ./cmd/... && go vet -tags receivers ./internal/notify
 	$(TOOLS)/golangci-lint run ./...
 
 $(TOOLS)/golangci-lint: tools/go.mod
