@@ -39,6 +39,16 @@ func benchmarks() []benchmark {
 			backups{jobs: 700}.measure,
 		},
 		{
+			"standby_lag_ms_p99",
+			standbyLag{rate: 10_000, window: 8 * time.Second}.measure,
+			standbyLag{rate: 100, window: 300 * time.Millisecond}.measure,
+		},
+		{
+			"standby_promote_100k_s",
+			promotion{jobs: 100_000}.measure,
+			promotion{jobs: 60}.measure,
+		},
+		{
 			"fires_vs_go_etcd_cron",
 			rivals{ours: 200_000, theirs: 30_000, instances: 3, window: 6 * time.Second}.measure,
 			rivals{ours: 200, theirs: 20, instances: 1, window: 1100 * time.Millisecond}.measure,

@@ -159,7 +159,7 @@ func (c *calls) answer(line string) any {
 
 // startMinion starts a farm's minion, and waits until it is connected.
 func (f *farm) startMinion(ctx context.Context, plain bool) (*process, error) {
-	spec := minionSpec{Dir: filepath.Join(f.dir, "minion"), Servers: f.servers()}
+	spec := minionSpec{Dir: filepath.Join(f.dir, "minion"), Servers: append(f.servers(), f.beside...)}
 	if !plain {
 		a, err := f.credentials()
 		if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	_ "net/http/pprof" // served on loopback, and when it is asked for
@@ -56,11 +57,21 @@ func runNode(ctx context.Context, spec nodeSpec, _ <-chan string) error {
 	cfg.History.PerJob = cmp.Or(spec.PerJob, cfg.History.PerJob)
 	// What is slow is to be seen as slow, not as an order that nobody took.
 	cfg.MaxMessageExpired = time.Hour
-	node, err := app.Open(ctx, cfg, app.Build{Version: "bench", Watchdog: spec.Watchdog}, zap.NewNop())
-	if err != nil {
-		return err
+	for told := false; ; told = true {
+		node, err := app.Open(ctx, cfg, app.Build{Version: "bench", Watchdog: spec.Watchdog}, zap.NewNop())
+		if err != nil {
+			return err
+		}
+		cfg.Listen = node.APIAddr()
+		err = node.Run(ctx, func() {
+			if !told {
+				_ = answer(nodeAddrs{API: node.APIAddr(), Peer: node.PeerAddr()})
+			}
+		})
+		if !errors.Is(err, app.ErrAnew) || ctx.Err() != nil {
+			return err
+		}
 	}
-	return node.Run(ctx, func() { _ = answer(nodeAddrs{API: node.APIAddr(), Peer: node.PeerAddr()}) })
 }
 
 // farm is etcd and nodes, each in a process of its own.
@@ -74,6 +85,8 @@ type farm struct {
 	// ports are those of the nodes for minions. A node that is started again has the
 	// same, which meanwhile nobody else may get.
 	ports *ports.Reservation
+	// beside are addresses of nodes of another cluster that its minion knows.
+	beside []string
 	// auth makes certificates; it has the cluster's authority, which lies in etcd.
 	auth *registrar.Registrar
 }
