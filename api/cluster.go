@@ -86,11 +86,15 @@ type Dispatch struct {
 
 // Node is a live scheduler node.
 type Node struct {
-	Name     job.NodeID `json:"name"`
-	Site     string     `json:"site,omitempty"`
-	Phase    string     `json:"phase"`
-	Priority int        `json:"priority"`
-	Capacity int        `json:"capacity"`
+	Name job.NodeID `json:"name"`
+	Site string     `json:"site,omitempty"`
+	// Phase is ready, draining, drained (it has neither shards nor minions any more), or
+	// down: the node is not live, and has not left in order.
+	Phase string `json:"phase"`
+	// DownSince is when it was noticed that the node is down.
+	DownSince time.Time `json:"downSince,omitzero"`
+	Priority  int       `json:"priority"`
+	Capacity  int       `json:"capacity"`
 	// Labels are what groups pin and spread by.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Witness: the node votes among the members of the cluster's own etcd, and holds no
@@ -105,8 +109,14 @@ type Node struct {
 	PeerAddr  string    `json:"peerAddr"`
 	APIAddr   string    `json:"apiAddr"`
 	Version   string    `json:"version"`
-	StartedAt time.Time `json:"startedAt"`
+	StartedAt time.Time `json:"startedAt,omitzero"`
 }
+
+// What Node.Phase may be, beside what a node says of itself.
+const (
+	NodeDrained = "drained"
+	NodeDown    = "down"
+)
 
 // Shard is one shard and its owner.
 type Shard struct {

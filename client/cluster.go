@@ -15,7 +15,7 @@ import (
 // Nodes are the schedulers.
 type Nodes struct{ c *conn }
 
-// List returns the nodes that live.
+// List returns the nodes that live, and those that are gone and have not left in order.
 func (n Nodes) List(ctx context.Context) ([]api.Node, error) {
 	var out struct{ Nodes []api.Node }
 	err := n.c.get(ctx, &out, nil, "nodes")

@@ -180,7 +180,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
 		Metrics: metrics, Roles: roles, Seal: n.seal, Enrollment: enrollment(n.registrar), Members: n.etcdMembers(), Provider: provider, TestNotifier: n.sender.Test, UnreadableSecrets: n.sender.Unreadable, Dispatch: n.hub, Now: n.now,
-		TimeKnown: func() bool { s := n.time.State(); return s.Judged }, Past: n.past.Why,
+		TimeKnown: func() bool { s := n.time.State(); return s.Judged }, Past: n.past.Why, Held: n.past.Waits,
 	}); err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ type Options struct {
 	Hold int64
 	// Held, unless nil, adds to the hold.
 	Held func(*etcdkv.Hold)
+	// Skip, unless nil, reports the keys that are not put back.
+	Skip func(key string) bool
 	// Last is put together with the description of the cluster.
 	Last []clientv3.Op
 }
@@ -96,7 +98,7 @@ func RestoreFrom(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, read
 	if out.NewEpoch < least {
 		return out, fmt.Errorf("epoch %d: it must be %d or more: the backup is of epoch %d, and what is there of %d", out.NewEpoch, least, out.Epoch, there.epoch)
 	}
-	tr.epoch, tr.replaces = out.NewEpoch, there.clusters()
+	tr.epoch, tr.replaces, tr.skip = out.NewEpoch, there.clusters(), o.Skip
 	hold := etcdkv.Hold{
 		Schema: etcdkv.Schema, State: etcdkv.HoldRestoring, Since: time.Now().UTC(), By: o.By,
 		Epoch: out.NewEpoch, From: out.Epoch, Revision: out.Revision, TakenAt: out.TakenAt,

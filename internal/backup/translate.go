@@ -16,6 +16,8 @@ type translation struct {
 	epoch int64
 	// replaces are the clusters whose nodes become this one's.
 	replaces []string
+	// skip reports keys that are not put; nil: all are.
+	skip func(key string) bool
 	// known is, by shard, up to which revision its jobs were known to the last commit.
 	known map[job.ShardID]int64
 	// now is the revision at which all known jobs had been put; 0: not yet.
@@ -63,6 +65,8 @@ func (t *translation) turn(r *Record) turn {
 		return turnLast
 	case strings.HasPrefix(r.Key, "watched/"):
 		return turnNever // it tells of a revision of keys that are not in the backup
+	case t.skip != nil && t.skip(key):
+		return turnNever
 	}
 	if id, _, err := t.keys.ParseJob(key); err == nil && r.Create > t.known[id] {
 		return turnLater

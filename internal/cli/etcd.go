@@ -163,7 +163,7 @@ func (ev etcdVerbs) replaceCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("%s is removed, and no token was made; make one by `carillon nodes token --nodes %s`: %w", old, name, err)
 			}
-			ev.note("%s is removed. On the new host: scheduler --node %s --join %s --join-token-file FILE, with this token in FILE", old, name, ev.joinAt(cmd.Context()))
+			ev.note("%s is removed. On the new host: scheduler --node %s --join %s --join-token-file FILE --advertise HOST --peer-listen :7420, with this token in FILE, and the address of that host for HOST", old, name, ev.joinAt(cmd.Context()))
 			if ev.asObject() {
 				return ev.printValue(token)
 			}
@@ -179,11 +179,13 @@ func (ev etcdVerbs) replaceCommand() *cobra.Command {
 
 // joinAt is where a host joins, as far as that can be told.
 func (ev etcdVerbs) joinAt(ctx context.Context) string {
-	nodes, err := ev.client.Nodes.List(ctx)
-	if err != nil || len(nodes) == 0 {
-		return "HOST:7420"
+	nodes, _ := ev.client.Nodes.List(ctx) // it only fills in an example
+	for i := range nodes {
+		if nodes[i].Phase != api.NodeDown {
+			return nodes[i].PeerAddr
+		}
 	}
-	return nodes[0].PeerAddr
+	return "HOST:7420"
 }
 
 func (ev etcdVerbs) defragCommand() *cobra.Command {

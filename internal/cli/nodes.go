@@ -20,7 +20,7 @@ type nodeVerbs struct{ *call }
 func (nv nodeVerbs) nodesCommand(group string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "nodes", Aliases: []string{"node"}, GroupID: group, Args: noOrder,
-		Short:   "List the live scheduler nodes",
+		Short:   "List the scheduler nodes",
 		Example: "  carillon nodes\n  carillon nodes -o wide",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			nodes, err := nv.client.Nodes.List(cmd.Context())
@@ -29,7 +29,7 @@ func (nv nodeVerbs) nodesCommand(group string) *cobra.Command {
 			}
 			if len(args) > 0 {
 				return printNamed(&nv.printer, args, nv.nodeTable(), func(name string) (api.Node, error) {
-					return named(nodes, func(n *api.Node) bool { return string(n.Name) == name }, fmt.Sprintf("there is no live node %q", name))
+					return named(nodes, func(n *api.Node) bool { return string(n.Name) == name }, fmt.Sprintf("there is no node %q", name))
 				})
 			}
 			return printList(&nv.printer, nodes, nv.nodeTable())
@@ -38,7 +38,7 @@ func (nv nodeVerbs) nodesCommand(group string) *cobra.Command {
 	if group == "" {
 		cmd.Use, cmd.Args, cmd.ValidArgsFunction = "nodes [NAME...]", cobra.ArbitraryArgs, nv.completeNodes
 	} else {
-		cmd.Short = "List the live scheduler nodes, or drain one"
+		cmd.Short = "List the scheduler nodes, or drain one"
 		cmd.Example += "\n  carillon nodes drain n1 --reason \"new disk\""
 		cmd.AddCommand(append(nv.nodeOrders(), nv.nodeTokenCommand())...)
 	}
@@ -50,7 +50,7 @@ func (nv nodeVerbs) nodeTable() table[api.Node] {
 	return table[node]{none: "no nodes", name: func(n node) string { return string(n.Name) }, columns: []column[node]{
 		{head: "NAME", cell: func(n node) string { return string(n.Name) }},
 		{head: "SITE", cell: func(n node) string { return n.Site }},
-		{head: "PHASE", toned: true, cell: func(n node) string { return nodePhase(&n) }},
+		{head: "PHASE", toned: true, cell: func(n node) string { return nv.nodePhase(&n) }},
 		{head: "SHARDS", cell: func(n node) string { return strconv.Itoa(n.Shards) }},
 		{head: "MINIONS", cell: func(n node) string { return strconv.Itoa(n.Minions) }},
 		{head: "AGE", cell: func(n node) string { return nv.age(n.StartedAt) }},
@@ -73,9 +73,12 @@ func (nv nodeVerbs) nodeTable() table[api.Node] {
 }
 
 // nodePhase says in a word what a node does.
-func nodePhase(n *api.Node) string {
-	if n.Witness {
+func (nv nodeVerbs) nodePhase(n *api.Node) string {
+	switch {
+	case n.Witness:
 		return "witness"
+	case n.Phase == api.NodeDown && !n.DownSince.IsZero():
+		return n.Phase + " since " + nv.stamp(n.DownSince)
 	}
 	return n.Phase
 }
@@ -100,7 +103,7 @@ func (nv nodeVerbs) describeNodeCommand() *cobra.Command {
 			}
 			i := slices.IndexFunc(nodes, func(n api.Node) bool { return string(n.Name) == args[0] })
 			if i < 0 {
-				return fmt.Errorf("there is no live node %q: %w", args[0], job.ErrNotFound)
+				return fmt.Errorf("there is no node %q: %w", args[0], job.ErrNotFound)
 			}
 			return nv.describe(nodes[i], args[0], func() error { nv.nodeText(&nodes[i]); return nil })
 		},
@@ -110,7 +113,7 @@ func (nv nodeVerbs) describeNodeCommand() *cobra.Command {
 func (nv nodeVerbs) nodeText(n *api.Node) {
 	f := newFields(nv.out, "")
 	f.add("Node", string(n.Name))
-	f.add("Phase", nodePhase(n))
+	f.add("Phase", nv.nodePhase(n))
 	f.add("Health", nodeHealth(*n))
 	for _, t := range n.Trouble {
 		f.add("Problem", t)
@@ -127,7 +130,9 @@ func (nv nodeVerbs) nodeText(n *api.Node) {
 	f.add("API and page", n.APIAddr)
 	f.add("Minions and peers", n.PeerAddr)
 	f.add("Version", n.Version)
-	f.add("Started", nv.stamp(n.StartedAt)+", "+nv.relative(n.StartedAt))
+	if !n.StartedAt.IsZero() {
+		f.add("Started", nv.stamp(n.StartedAt)+", "+nv.relative(n.StartedAt))
+	}
 	f.flush()
 }
 

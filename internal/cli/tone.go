@@ -59,9 +59,9 @@ func toneOf(cell string) tone {
 	switch word {
 	case "succeeded", "ok", "connected", "active", "healthy":
 		return toneGood
-	case "failed", "timed-out", "lost", "missed", "rejected", "dropped", "indeterminate", "unhealthy", "disconnected", "uncontrollable", "undeliverable", "delivery-timeout", "expired", "dead", "fail", "set":
+	case "failed", "timed-out", "lost", "missed", "rejected", "dropped", "indeterminate", "unhealthy", "disconnected", "uncontrollable", "undeliverable", "delivery-timeout", "expired", "dead", "fail", "set", "down":
 		return toneBad
-	case "running", "pending", "queued", "draining", "paused", "skipped", "cancelled", "warn", "minion":
+	case "running", "pending", "queued", "draining", "drained", "paused", "skipped", "cancelled", "warn", "minion":
 		return toneBusy
 	}
 	return toneEnd

@@ -270,7 +270,7 @@ func TestOrders(t *testing.T) {
 		"shards move 7 n9":                          {exitNotFound, "", "", `did you mean "n1"?`},
 		"nodes drain":                               {exitUsage, "", "", "specify one node"},
 		"nodes drian n1":                            {exitUsage, "", "", `did you mean "drain"?`},
-		"get nodes drain":                           {exitNotFound, "", "", `there is no live node "drain"`},
+		"get nodes drain":                           {exitNotFound, "", "", `there is no node "drain"`},
 		"nodes drain a/b":                           {exitUsage, "", "", "a/b"},
 		"shards move 7":                             {exitUsage, "", "", "a shard and a node"},
 		"shards move a%b n1":                        {exitUsage, "", "", "a%b"},

@@ -67,7 +67,7 @@ func TestSeveralNames(t *testing.T) {
 		"get job/backup job/team/report -o name":             {0, "default/backup\nteam/report\n", ""},
 		"get jobs backup nope --no-headers -o name":          {exitNotFound, "default/backup\n", "job default/nope: not found"},
 		"get hg canary frontend -o name":                     {0, "canary\nfrontend\n", ""},
-		"get nodes n1 n3 -o name":                            {exitNotFound, "n1\n", `there is no live node "n3"`},
+		"get nodes n1 n3 -o name":                            {exitNotFound, "n1\n", `there is no node "n3"`},
 		"get minion/web-1 -o name":                           {0, "web-1\n", ""},
 		"describe job backup team/report -o name":            {0, "default/backup\nteam/report\n", ""},
 		"describe job nope team/report -o name":              {exitNotFound, "\nteam/report\n"[1:], "job default/nope: not found"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/store"
@@ -165,6 +166,50 @@ func TestDoctorOfAHealthyCluster(t *testing.T) {
 		if !ok || c.Status == api.CheckFail || name != "etcd" && c.Status != api.CheckOK { // a slow machine may warn of etcd
 			t.Errorf("%s: %+v", name, c)
 		}
+	}
+}
+
+// That a cluster plans nothing in whose place another one does is no fault of it.
+func TestDoctorOfAClusterThatAnotherOneStandsFor(t *testing.T) {
+	t.Parallel()
+	var held etcdkv.Hold
+	e := setup(t, func(_ *Config, d *Deps) {
+		d.Held = func() *etcdkv.Hold { return &held }
+		d.Past = func() string { return "held" }
+	})
+	e.populate(t)
+	if _, err := e.cli.Delete(t.Context(), e.keys.Owners(), clientv3.WithPrefix()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		state  etcdkv.HoldState
+		cursor etcdkv.MirrorCursor
+		want   api.CheckStatus
+		detail string
+	}{
+		{etcdkv.HoldStandby, etcdkv.MirrorCursor{}, api.CheckWarn, "no whole copy yet"},
+		{etcdkv.HoldStandby, etcdkv.MirrorCursor{Generation: 1, AsOf: e.now().Add(-300 * time.Millisecond)}, api.CheckOK, "standby of https://east since 0001-01-01T00:00:00Z; its copy is 0.3 s behind"},
+		{etcdkv.HoldStandby, etcdkv.MirrorCursor{Generation: 1, AsOf: e.now().Add(-time.Hour)}, api.CheckWarn, "3600.0 s behind"},
+		{etcdkv.HoldStandby, etcdkv.MirrorCursor{Generation: 1, AsOf: e.now(), Trouble: "refused"}, api.CheckWarn, "behind: refused"},
+		{etcdkv.HoldHandedOver, etcdkv.MirrorCursor{}, api.CheckFail, "handed over to its standby"},
+		{etcdkv.HoldOvertaken, etcdkv.MirrorCursor{}, api.CheckWarn, "overtaken by epoch 0: https://east goes on"},
+	} {
+		held = etcdkv.Hold{Schema: 1, State: tc.state, Site: "https://east"}
+		tc.cursor.Schema = 1
+		e.put(t, e.keys.MirrorCursor(), tc.cursor)
+		found := e.findings(t)
+		if c := found["role"]; c.Status != tc.want || !strings.Contains(c.Detail, tc.detail) {
+			t.Errorf("%s %+v: %+v", tc.state, tc.cursor, c)
+		}
+		for name, c := range found {
+			if c.Status == api.CheckFail && name != "role" {
+				t.Errorf("%s: %+v", tc.state, c)
+			}
+		}
+	}
+	held.State = etcdkv.HoldRestored
+	if c := e.findings(t)["epoch"]; c.Status != api.CheckFail {
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -124,6 +124,9 @@ type Deps struct {
 	// Past says why nothing is planned from what etcd holds; empty: it is. Nil: etcd is
 	// believed.
 	Past func() string
+	// Held is what the cluster is held by, if that alone is why nothing is planned. Nil: it
+	// never is.
+	Held func() *etcdkv.Hold
 	// Logger may be nil.
 	Logger *zap.Logger
 }
@@ -292,7 +295,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Desk = plans.New(plans.Deps{Store: db, Audit: records, Bounds: c.ItemBounds, Takers: c.Takers, Logger: log})
 	c.Checker = doctor.New(doctor.Deps{
 		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Etcd: c.Membership, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights, Queues: c.Clerk,
-		Inventory: deps.Minions, Enrollment: deps.Enrollment, Unreadable: deps.UnreadableSecrets, Past: deps.Past,
+		Inventory: deps.Minions, Enrollment: deps.Enrollment, Unreadable: deps.UnreadableSecrets, Past: deps.Past, Held: deps.Held,
 	})
 	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Tokens: c.Authenticator, Logger: log})
 	return c, nil

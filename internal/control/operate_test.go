@@ -184,6 +184,44 @@ func TestI9_OrdersDoNotOverwrite(t *testing.T) {
 	}
 }
 
+// A node is drained once it has nothing any more, and one that was killed is down, until it
+// is forgotten.
+func TestPhasesOfNodes(t *testing.T) {
+	t.Parallel()
+	e := withNodes(t, setup(t))
+	e.put(t, e.keys.Owner(1), etcdkv.Owner{Schema: 1, Node: "n3"})
+	e.put(t, e.keys.Drain("n3"), etcdkv.Drain{Schema: 1, Node: "n3"})
+	e.put(t, e.keys.KnownNode("n2"), etcdkv.KnownNode{Schema: 1, Node: "n2"})
+	e.put(t, e.keys.KnownNode("n0"), etcdkv.KnownNode{Schema: 1, Node: "n0", Site: "bonn", GoneSince: e.now()})
+	phases := func(want string) []api.Node {
+		t.Helper()
+		nodes, err := e.Nodes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for i := range nodes {
+			got = append(got, string(nodes[i].Name)+" "+nodes[i].Phase)
+		}
+		if text := strings.Join(got, ", "); text != want {
+			t.Errorf("%s, want %s", text, want)
+		}
+		return nodes
+	}
+	nodes := phases("frankfurt ready, n0 down, n1 ready, n2 ready, n3 draining")
+	if n := nodes[1]; n.Site != "bonn" || !n.DownSince.Equal(e.now()) || len(n.Trouble) != 1 {
+		t.Errorf("%+v", n)
+	}
+	if err := e.ForgetNode(t.Context(), "n3", api.Order{}); err == nil || !strings.Contains(err.Error(), "is drained, and still runs: stop it first") {
+		t.Errorf("%v", err)
+	}
+	if err := e.ForgetNode(t.Context(), "n0", api.Order{}); err != nil {
+		t.Error(err)
+	}
+	e.remove(t, e.keys.Owner(1))
+	phases("frankfurt ready, n1 ready, n2 ready, n3 drained")
+}
+
 func TestNodesTellTheirTrouble(t *testing.T) {
 	t.Parallel()
 	e := withNodes(t, setup(t))

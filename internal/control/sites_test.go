@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -76,6 +77,15 @@ func TestTheLossOfASiteIsOneEvent(t *testing.T) {
 	shows("a", 0)
 	mine = true
 	look(3, "site.lost b")
+	known, err := store.ListAll[etcdkv.KnownNode](ctx, e.db, "test", e.keys.KnownNodes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range known {
+		if n := &known[i]; n.GoneSince.IsZero() != (n.Node[0] == 'a') {
+			t.Errorf("%s is gone since %v", n.Node, n.GoneSince)
+		}
+	}
 	all, err := e.Sites(ctx)
 	if err != nil || len(all) != 3 || all[1].State != api.SiteLost || all[1].LostSince.IsZero() {
 		t.Errorf("%+v, %v", all, err)

@@ -58,6 +58,9 @@ type KnownNode struct {
 	PeerAddr string     `json:"peerAddr,omitempty"`
 	JoinedAt time.Time  `json:"joinedAt"`
 	Site     string     `json:"site,omitempty"`
+	// GoneSince is when it was noticed that it is not live; zero: it is, or it was not
+	// noticed yet. A node that joins again writes it anew.
+	GoneSince time.Time `json:"goneSince,omitzero"`
 	// Signs is as that of a Member.
 	Signs bool `json:"signs,omitempty"`
 }

@@ -37,7 +37,7 @@ type minionInput struct {
 }
 
 func (a *API) clusterRoutes(doc huma.API) {
-	huma.Register(doc, operation(http.MethodGet, "/v1/nodes", "list-nodes", "Live scheduler nodes"),
+	huma.Register(doc, operation(http.MethodGet, "/v1/nodes", "list-nodes", "Scheduler nodes: those that live, and those that are gone and have not left in order"),
 		func(ctx context.Context, _ *struct{}) (*reply[nodesBody], error) {
 			nodes, err := a.control.Nodes(ctx)
 			return answer(nodesBody{some(nodes)}, err)

@@ -52,6 +52,8 @@
 //	    cluster was seen to have, and above its own. Minions that have seen it obey no older
 //	    one.
 //	M9  Nothing is promoted, handed over or demoted but by somebody's order.
+//	M10 A promoted cluster knows its own nodes, and none of the one that it was copied from:
+//	    those are not missed, nor are their sites.
 //
 // # Failures
 //

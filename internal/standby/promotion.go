@@ -62,8 +62,8 @@ func (s *Service) PromoteCluster(ctx context.Context, req api.PromoteRequest) (a
 	if err != nil {
 		return out, err
 	}
-	if !req.LostAt.IsZero() && (req.LostAt.Before(cur.AsOf) || req.LostAt.After(s.deps.Now())) {
-		return out, &job.InvalidError{Problems: []job.Problem{{Path: "lostAt", Message: fmt.Sprintf("%s is not between the copy (%s) and now", req.LostAt.UTC().Format(time.RFC3339), cur.AsOf.UTC().Format(time.RFC3339))}}}
+	if req.LostAt, err = lostWithin(req.LostAt, cur.AsOf, s.deps.Now()); err != nil {
+		return out, err
 	}
 	if req.DryRun {
 		return out, nil
@@ -80,6 +80,26 @@ func (s *Service) PromoteCluster(ctx context.Context, req api.PromoteRequest) (a
 		}
 	}
 	return out, s.restore(ctx, f, h, &cur, req, &out)
+}
+
+// lostWithin returns when the active cluster was lost, which is after the copy and before
+// now. A time in whole seconds means the end of that second, but not the future: people read
+// it from clocks that show no more.
+func lostWithin(lostAt, asOf, now time.Time) (time.Time, error) {
+	if lostAt.IsZero() {
+		return lostAt, nil
+	}
+	at := lostAt
+	if at.Nanosecond() == 0 && !at.After(now) {
+		if at = at.Add(time.Second - time.Nanosecond); at.After(now) {
+			at = now
+		}
+	}
+	if at.Before(asOf) || at.After(now) {
+		stamp := func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.999Z07:00") }
+		return lostAt, &job.InvalidError{Problems: []job.Problem{{Path: "lostAt", Message: fmt.Sprintf("%s is not between the copy (%s) and now (%s)", stamp(lostAt), stamp(asOf), stamp(now))}}}
+	}
+	return at, nil
 }
 
 // ready tells of the copy that is to be put in place, and what is to be known before.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -16,11 +17,18 @@ import (
 // putCopy puts the copy of the active cluster in the place of what this one has.
 func putCopy(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, cur *etcdkv.MirrorCursor, version string, h *held, then *etcdkv.HoldThen, o backup.Options) (backup.Restored, error) {
 	o.Hold = h.rev
+	o.Skip = func(key string) bool { return ofNodes(keys, key) }
 	o.Held = func(hold *etcdkv.Hold) { hold.Site, hold.Then = h.Site, then }
 	for key, value := range then.Last {
 		o.Last = append(o.Last, clientv3.OpPut(key, string(value)))
 	}
 	return backup.RestoreFrom(ctx, c, keys, source(ctx, c, keys, cur, version), o)
+}
+
+// ofNodes reports whether a key tells of nodes. Those of the copy are the former active
+// cluster's: they are not known here, and nobody misses them (M10).
+func ofNodes(k etcdkv.Keys, key string) bool {
+	return strings.HasPrefix(key, k.KnownNodes()) || strings.HasPrefix(key, k.LostSites()) || strings.HasPrefix(key, k.Drains())
 }
 
 // Resume ends a promotion that was broken off as its node was killed (M8): the cluster has

@@ -373,6 +373,9 @@ func TestM8_APromotedStandbyGoesOn(t *testing.T) {
 	a := newSite(t, c, "a", nil)
 	a.put(a.job("x"), `{"schema":1}`)
 	a.put(a.keys.Owner(1), `{}`)
+	for _, key := range []string{a.keys.KnownNode("e1"), a.keys.LostSite("north"), a.keys.Drain("e1")} { // M10
+		a.put(key, `{"schema":1}`)
+	}
 	b := newSite(t, c, "b", a)
 	b.put(b.job("own"), `{"schema":1}`)
 	if _, err := b.s.FollowActive(t.Context(), api.FollowRequest{From: "https://active"}); !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), "job t/own") {
@@ -401,6 +404,11 @@ func TestM8_APromotedStandbyGoesOn(t *testing.T) {
 	}
 	if has := b.has(); has["jobs/0001/t/x"] == "" || has["jobs/0001/t/own"] != "" {
 		t.Errorf("the promoted cluster has %v", has)
+	}
+	for _, of := range []string{b.keys.KnownNodes(), b.keys.LostSites(), b.keys.Drains()} {
+		if r, err := c.Get(t.Context(), of, clientv3.WithPrefix()); err != nil || len(r.Kvs) != 0 {
+			t.Errorf("nodes of the former active are known: %v, %v", r, err)
+		}
 	}
 	if h := b.held(); h == nil || h.State != etcdkv.HoldRestored || h.Then == nil {
 		t.Errorf("the promoted cluster is held by %+v", h)

@@ -16,8 +16,33 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// Nodes returns the live scheduler nodes, ordered by name.
+// Nodes returns the scheduler nodes, ordered by name: those that live, and those that are gone
+// and have not left in order.
 func (op *Operator) Nodes(ctx context.Context) ([]api.Node, error) {
+	views, err := op.LiveNodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known, err := store.ListAll[etcdkv.KnownNode](ctx, op.db, "list known nodes", op.db.Keys.KnownNodes())
+	if err != nil {
+		return nil, err
+	}
+	live := len(views)
+	for _, k := range known {
+		if slices.ContainsFunc(views[:live], func(v api.Node) bool { return v.Name == k.Node }) {
+			continue
+		}
+		views = append(views, api.Node{
+			Name: k.Node, Site: k.Site, Phase: api.NodeDown, DownSince: k.GoneSince, PeerAddr: k.PeerAddr,
+			Trouble: []string{"it has not left in order: it was killed, or is cut off"},
+		})
+	}
+	slices.SortFunc(views, func(a, b api.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return views, nil
+}
+
+// LiveNodes returns the scheduler nodes that live, ordered by name.
+func (op *Operator) LiveNodes(ctx context.Context) ([]api.Node, error) {
 	members, err := store.ListAll[etcdkv.Member](ctx, op.db, "list nodes", op.db.Keys.Members())
 	if err != nil {
 		return nil, err
@@ -54,6 +79,9 @@ func (op *Operator) Nodes(ctx context.Context) ([]api.Node, error) {
 		}
 		if i := slices.IndexFunc(drains, func(d etcdkv.Drain) bool { return d.Node == m.Node }); i >= 0 {
 			v.Drain = apiview.Drain(&drains[i])
+			if m.Phase == etcdkv.PhaseDraining && v.Shards == 0 && v.Minions == 0 {
+				v.Phase = api.NodeDrained
+			}
 		}
 		for _, h := range healths {
 			if h.Node == m.Node {

@@ -64,15 +64,18 @@ func (op *Operator) ForgetNode(ctx context.Context, node job.NodeID, o api.Order
 	if err != nil {
 		return err
 	}
-	if live, err := op.db.Get(ctx, "forget node", op.db.Keys.Member(node)); err != nil || live != nil {
-		if err == nil {
-			err = fmt.Errorf("node %s is alive; stop it, or drain it: %w", node, job.ErrConflict)
-		}
+	live, err := op.db.Get(ctx, "forget node", op.db.Keys.Member(node))
+	if err != nil {
 		return err
 	}
 	drain, err := op.db.Get(ctx, "forget node", op.db.Keys.Drain(node))
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case live != nil && drain != nil:
+		return fmt.Errorf("node %s is drained, and still runs: stop it first: %w", node, job.ErrConflict)
+	case live != nil:
+		return fmt.Errorf("node %s is alive: drain it, and stop it first: %w", node, job.ErrConflict)
 	}
 	switch {
 	case kv == nil && drain == nil:

@@ -43,6 +43,9 @@ type Deps struct {
 	// Past says why this node plans nothing from what etcd holds; empty: it does. Nil:
 	// etcd is believed.
 	Past func() string
+	// Held is what the cluster is held by, if that is why this node plans nothing; nil: it
+	// is not. Nil: no cluster is.
+	Held func() *etcdkv.Hold
 }
 
 // Enrollment knows who may connect, and who asks to.
@@ -68,13 +71,14 @@ type Checker struct {
 	enrollment Enrollment
 	unreadable func(*job.Notifier) []string
 	past       func() string
+	held       func() *etcdkv.Hold
 }
 
 // New returns a Checker.
 func New(deps Deps) *Checker {
 	return &Checker{
 		db: deps.Store, catalog: deps.Catalog, runs: deps.Runs, cluster: deps.Cluster, minions: deps.Minions,
-		enroll: deps.Enroll, etcd: deps.Etcd, updates: deps.Updates, access: deps.Access, rights: deps.Rights, queues: deps.Queues, inventory: deps.Inventory, enrollment: deps.Enrollment, unreadable: deps.Unreadable, past: deps.Past,
+		enroll: deps.Enroll, etcd: deps.Etcd, updates: deps.Updates, access: deps.Access, rights: deps.Rights, queues: deps.Queues, inventory: deps.Inventory, enrollment: deps.Enrollment, unreadable: deps.Unreadable, past: deps.Past, held: deps.Held,
 	}
 }
 
@@ -89,9 +93,7 @@ func (c *Checker) Doctor(ctx context.Context) ([]api.Check, error) {
 	if reach.Status == api.CheckFail {
 		return checks, nil // all else would say the same
 	}
-	for _, look := range []func(context.Context) ([]api.Check, error){
-		c.checkPast, c.checkEtcd, c.checkOwnEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkSignatures, c.checkJobs, c.checkQueues, c.checkNotifiers, c.checkUpdate,
-	} {
+	for _, look := range c.looks() {
 		found, err := look(ctx)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("doctor: %w", ctx.Err())
@@ -105,4 +107,16 @@ func (c *Checker) Doctor(ctx context.Context) ([]api.Check, error) {
 		}
 	}
 	return checks, nil
+}
+
+// looks are the checks to be made, in order.
+func (c *Checker) looks() []func(context.Context) ([]api.Check, error) {
+	type look = func(context.Context) ([]api.Check, error)
+	if h := c.idle(); h != nil { // what plans and fires is in another cluster
+		role := func(ctx context.Context) ([]api.Check, error) { return c.checkIdle(ctx, h) }
+		return []look{role, c.checkEtcd, c.checkOwnEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkSeal, c.checkUpdate}
+	}
+	return []look{
+		c.checkPast, c.checkEtcd, c.checkOwnEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkSignatures, c.checkJobs, c.checkQueues, c.checkNotifiers, c.checkUpdate,
+	}
 }

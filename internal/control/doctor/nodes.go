@@ -109,7 +109,7 @@ func (c *Checker) checkGone(ctx context.Context, live []etcdkv.Member) ([]api.Ch
 
 // checkHealth tells what nodes say is wrong with themselves or with others.
 func (c *Checker) checkHealth(ctx context.Context) ([]api.Check, error) {
-	nodes, err := c.cluster.Nodes(ctx)
+	nodes, err := c.cluster.LiveNodes(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -244,8 +244,8 @@ func (v *view) leaving(but roster.ID) (job.NodeID, error) {
 	return "", nil
 }
 
-// MayForget refuses to forget a node that is gone and still a member of the cluster's own
-// etcd: it would go on to count in the majority.
+// MayForget refuses to forget a node that is still a member of the cluster's own etcd: it would
+// go on to count in the majority.
 func (m *Membership) MayForget(ctx context.Context, node job.NodeID) error {
 	if !m.OwnEtcd() {
 		return nil
@@ -254,8 +254,11 @@ func (m *Membership) MayForget(ctx context.Context, node job.NodeID) error {
 	if err != nil {
 		return err
 	}
-	if v.live[node] || !slices.ContainsFunc(v.all, func(s roster.Status) bool { return job.NodeID(s.Name) == node }) {
+	if !slices.ContainsFunc(v.all, func(s roster.Status) bool { return job.NodeID(s.Name) == node }) {
 		return nil
+	}
+	if v.live[node] {
+		return fmt.Errorf("node %s lives, and is a member of the cluster's own etcd: drain it, stop it, and then `carillon etcd remove %s` takes it out and forgets it: %w", node, node, job.ErrConflict)
 	}
 	return fmt.Errorf("node %s is a member of the cluster's own etcd, and counts in its majority also when it is gone; `carillon etcd remove %s` takes it out and forgets it, `carillon etcd replace %s` lets a new host in besides: %w", node, node, node, job.ErrConflict)
 }

@@ -49,7 +49,7 @@ func New(d Deps) *Map {
 
 // Sites lists the sites, ordered by name; last, without a name, what says no site.
 func (m *Map) Sites(ctx context.Context) ([]api.Site, error) {
-	nodes, err := m.cluster.Nodes(ctx)
+	nodes, err := m.cluster.LiveNodes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func drawn(nodes []api.Node, known []etcdkv.KnownNode, lost []etcdkv.LostSite, f
 // DrainSite drains all nodes of a site that are live. Refused where no node would be left
 // that holds shards.
 func (m *Map) DrainSite(ctx context.Context, site string, o api.Order) error {
-	nodes, err := m.cluster.Nodes(ctx)
+	nodes, err := m.cluster.LiveNodes(ctx)
 	if err != nil {
 		return err
 	}

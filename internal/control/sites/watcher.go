@@ -23,7 +23,7 @@ const watchEvery = 2 * time.Second
 // By is who says in the audit that a site is lost.
 const By = "(cluster)"
 
-// Watcher notes when a site is lost, and when it is back.
+// Watcher notes when a site is lost, and when it is back, and since when nodes are gone.
 type Watcher struct {
 	m    *Map
 	mine func() bool
@@ -89,10 +89,14 @@ func (w *Watcher) Look(ctx context.Context) error {
 		live[members[i].Node] = true
 		at(members[i].Site).live = true
 	}
+	var away []etcdkv.KnownNode // of which it was not noticed yet
 	for i := range known {
 		if n := &known[i]; !live[n.Node] {
 			p := at(n.Site)
 			p.gone = append(p.gone, n.Node)
+			if n.GoneSince.IsZero() {
+				away = append(away, *n)
+			}
 		}
 	}
 	delete(all, "") // what says no site is none
@@ -101,6 +105,9 @@ func (w *Watcher) Look(ctx context.Context) error {
 		return nil
 	}
 	var errs []error
+	for i := range away {
+		errs = append(errs, w.gone(ctx, away[i]))
+	}
 	for site, p := range all {
 		if !p.live && len(p.gone) > 0 && !slices.ContainsFunc(noted, func(l etcdkv.LostSite) bool { return l.Site == site }) {
 			errs = append(errs, w.note(ctx, site, p.gone))
@@ -129,6 +136,20 @@ func (w *Watcher) show(all map[string]*place) {
 		w.lost.WithLabelValues(site).Set(v)
 		w.shown[site] = true
 	}
+}
+
+// gone notes since when a node is not live, unless it has come back or was forgotten meanwhile.
+func (w *Watcher) gone(ctx context.Context, n etcdkv.KnownNode) error {
+	n.GoneSince = w.m.db.Now().UTC()
+	text, err := etcdkv.Encode(&n)
+	if err != nil {
+		return err
+	}
+	key := w.m.db.Keys.KnownNode(n.Node)
+	_, err = w.m.db.Do(ctx, "note that a node is gone", []clientv3.Cmp{
+		clientv3.Compare(clientv3.CreateRevision(w.m.db.Keys.Member(n.Node)), "=", 0), clientv3.Compare(clientv3.CreateRevision(key), ">", 0),
+	}, []clientv3.Op{clientv3.OpPut(key, text)})
+	return err
 }
 
 // note notes that a site is lost, once.

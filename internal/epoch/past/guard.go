@@ -115,6 +115,17 @@ func (g *Guard) Held() *etcdkv.Hold {
 	return g.hold
 }
 
+// Waits returns what the cluster is held by, if that alone is why nothing is planned; nil: it
+// is not.
+func (g *Guard) Waits() *etcdkv.Hold {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.is != held {
+		return nil
+	}
+	return g.hold
+}
+
 // Lost is closed once etcd has gone back, or is another. It stays so: the node opens anew.
 func (g *Guard) Lost() <-chan struct{} { return g.lost }
 
