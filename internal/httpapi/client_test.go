@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -135,7 +134,7 @@ func argumentsOf(t *testing.T, method reflect.Type) []reflect.Value {
 func TestClientErrors(t *testing.T) {
 	t.Parallel()
 	s := serve(t, Config{}, Deps{Control: &fakeControl{err: job.ErrNotFound}})
-	c, err := client.New(client.Config{Server: strings.TrimPrefix(s.URL, "http://")})
+	c, err := client.New(client.Config{Server: s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
