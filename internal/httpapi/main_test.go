@@ -33,10 +33,10 @@ type fakeControl struct {
 	outErr  error // after the chunks
 	block   bool  // Output waits for its context
 	changes chan api.Change
-	since   string // what the stream of changes was to go on from
 
 	mu sync.Mutex
-	// mu guards all below.
+	// mu guards all below. since is what the stream of changes was to go on from.
+	since    string
 	applied  []byte
 	file     string
 	dryRun   bool
@@ -290,7 +290,9 @@ func (f *fakeControl) BreakLock(_ context.Context, key job.Key, token job.Token,
 func (f *fakeControl) Doctor(context.Context) ([]api.Check, error) { return nil, f.err }
 func (f *fakeControl) Version() api.Version                        { return api.Version{Version: "1.2.3"} }
 func (f *fakeControl) Changes(_ context.Context, since string) <-chan api.Change {
+	f.mu.Lock()
 	f.since = since
+	f.mu.Unlock()
 	return f.changes
 }
 

@@ -129,8 +129,11 @@ func TestEvents(t *testing.T) {
 	until("event: change")
 	until("id: x-7")
 	until(`data: {"topic":"runs","names":["a/b"]}`)
-	if f.since != "x-3" {
-		t.Errorf("goes on from %q", f.since)
+	f.mu.Lock()
+	since := f.since
+	f.mu.Unlock()
+	if since != "x-3" {
+		t.Errorf("goes on from %q", since)
 	}
 	close(changes)
 	for {

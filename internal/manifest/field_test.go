@@ -88,7 +88,7 @@ func TestM2_FieldWorksOrIsRefused(t *testing.T) {
 		"{enabled: false, command: [x]}":                                      {"spec.enabled": "give schedule"},
 		"{catchUp: 1h, command: [x]}":                                         {"spec.catchUp": "a schedule"},
 		"{catchUpEvery: 1s, command: [x]}":                                    {"spec.catchUpEvery": "a schedule"},
-		"{pauseAfterFailures: 3, command: [x]}":                               {"spec.pauseAfterFailures": "after, watch or webhook"},
+		"{pauseAfterFailures: 3, command: [x]}":                               {"spec.pauseAfterFailures": "after, watch, onStart or webhook"},
 		"{schedule: '@daily', misfire: skip, catchUp: 1h, command: [x]}":      {"spec.catchUp": "give another misfire"},
 		"{schedule: '@daily', misfire: skip, catchUpEvery: 1s, command: [x]}": {"spec.catchUpEvery": "give misfire: all"},
 		"{schedule: '@daily', onExcluded: next, command: [x]}":                {"spec.onExcluded": "name a calendar"},
