@@ -169,8 +169,12 @@ func (b promotion) measure(ctx context.Context, e *env) error {
 			return errors.Join(err, refused)
 		}
 		if err := e.until(ctx, "the promoted cluster owns all shards and has the minion", func() (bool, error) {
+			now, err := c.state(ctx)
+			if err != nil || now.Role != api.RoleAlone { // its node opens anew, and asks the minion
+				return false, ctx.Err()
+			}
 			nodes, err := c.standby.scrapes(ctx)
-			if err != nil { // its node opens anew
+			if err != nil {
 				return false, ctx.Err()
 			}
 			return nodes[0].sum("carillon_shards_owned") == shards && nodes[0].sum("carillon_minions_connected") == 1, nil
