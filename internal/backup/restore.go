@@ -109,6 +109,9 @@ func RestoreFrom(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, read
 	if err := p.begin(ctx, &hold, there, o.Hold != 0 || o.Alone); err != nil {
 		return out, err
 	}
+	if err := p.clear(ctx); err != nil {
+		return out, err
+	}
 	for _, now := range []turn{turnFirst, turnLater, turnLast} {
 		if now == turnLater {
 			tr.now = p.rev // all jobs that were known have been put
@@ -271,8 +274,8 @@ func (w *inTheWay) clusters() []string {
 	return append(slices.Clone(w.meta.Replaces), w.meta.ClusterID)
 }
 
-// begin puts the hold, and deletes what was there. Nobody else may have begun meanwhile.
-// Nodes may live there only if they may by the caller; what says so stays.
+// begin puts the hold, and deletes the description of the cluster. Nobody else may have begun
+// meanwhile. Nodes may live there only if they may by the caller.
 func (p *put) begin(ctx context.Context, hold *etcdkv.Hold, w *inTheWay, live bool) error {
 	value, err := etcdkv.Encode(hold)
 	if err != nil {
@@ -280,18 +283,13 @@ func (p *put) begin(ctx context.Context, hold *etcdkv.Hold, w *inTheWay, live bo
 	}
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
-	// The hold may not be put and deleted in one transaction, so the rest is deleted
-	// around it.
-	root, end, key := p.keys.Root(), clientv3.GetPrefixRangeEnd(p.keys.Root()), p.keys.Hold()
-	members := p.keys.Members()
+	key, members := p.keys.Hold(), p.keys.Members()
 	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", w.holdRev)}
 	if !live {
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(members), "=", 0).WithPrefix())
 	}
-	resp, err := p.c.Txn(ctx).If(cmps...).Then(
-		clientv3.OpDelete(root, clientv3.WithRange(key)), clientv3.OpDelete(key+"\x00", clientv3.WithRange(members)),
-		clientv3.OpDelete(clientv3.GetPrefixRangeEnd(members), clientv3.WithRange(end)), clientv3.OpPut(key, value),
-	).Commit()
+	// Without the description no node opens the cluster, whatever else is still there.
+	resp, err := p.c.Txn(ctx).If(cmps...).Then(clientv3.OpPut(key, value), clientv3.OpDelete(p.keys.Meta())).Commit()
 	if err != nil {
 		return fmt.Errorf("write to etcd: %w", err)
 	}
@@ -299,5 +297,30 @@ func (p *put) begin(ctx context.Context, hold *etcdkv.Hold, w *inTheWay, live bo
 		return fmt.Errorf("%w: a node has come, or another restore has begun, just now", ErrInTheWay)
 	}
 	p.hold, p.rev = resp.Header.Revision, resp.Header.Revision
+	return nil
+}
+
+// clear deletes what was there, but for the hold and for what says which nodes live: some at
+// a time, as etcd answers nobody while it deletes.
+func (p *put) clear(ctx context.Context) error {
+	hold, members := p.keys.Hold(), p.keys.Members()
+	for _, part := range [][2]string{
+		{p.keys.Root(), hold}, {hold + "\x00", members}, {clientv3.GetPrefixRangeEnd(members), clientv3.GetPrefixRangeEnd(p.keys.Root())},
+	} {
+		for {
+			resp, err := get(ctx, p.c, part[0], clientv3.WithRange(part[1]), clientv3.WithLimit(clearKeys), clientv3.WithKeysOnly())
+			if err != nil {
+				return err
+			}
+			if len(resp.Kvs) == 0 {
+				break
+			}
+			last := string(resp.Kvs[len(resp.Kvs)-1].Key)
+			p.ops = append(p.ops, clientv3.OpDelete(part[0], clientv3.WithRange(last+"\x00")))
+			if err := p.flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }

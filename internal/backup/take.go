@@ -18,6 +18,8 @@ const (
 	// pageKeys is how many keys are read or put at a time, pageTimeout bounds that.
 	pageKeys    = 500
 	pageTimeout = 30 * time.Second
+	// clearKeys is how many keys are deleted at a time.
+	clearKeys = 5000
 )
 
 // ErrCompacted is wrapped by what Take returns when etcd has dropped the revision that was
