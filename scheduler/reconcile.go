@@ -392,7 +392,9 @@ func (f *fire) lastAsk(t *task, now int64) int64 {
 func (s *shard) ask(f *fire, t *task, now int64) {
 	t.checkAt = now + f.askPause(t)
 	t.asked++
-	s.asks = append(s.asks, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: cmp.Or(t.question, s.term)})
+	ref := s.ref(f.taskID(t))
+	ref.Term = cmp.Or(t.question, ref.Term)
+	s.asks = append(s.asks, ref)
 }
 
 // ref names a task to its minion, as of this ownership.

@@ -47,11 +47,7 @@ func (c *Checker) checkIdle(ctx context.Context, h *etcdkv.Hold) ([]api.Check, e
 		return []api.Check{ch}, nil
 	case etcdkv.HoldStandby, etcdkv.HoldRestoring, etcdkv.HoldRestored:
 	}
-	var cur etcdkv.MirrorCursor
-	kv, err := c.db.Get(ctx, "read how far the copy is", c.db.Keys.MirrorCursor())
-	if err == nil && kv != nil {
-		cur, err = store.Decode[etcdkv.MirrorCursor](kv)
-	}
+	cur, err := store.GetAs[etcdkv.MirrorCursor](ctx, c.db, "read how far the copy is", c.db.Keys.MirrorCursor())
 	if err != nil {
 		return nil, err
 	}

@@ -20,11 +20,7 @@ import (
 // checkSeal looks by which keys the secrets of the cluster's own are sealed, and which
 // nodes have them.
 func (c *Checker) checkSeal(ctx context.Context) ([]api.Check, error) {
-	var state etcdkv.SealState
-	kv, err := c.db.Get(ctx, "read the record of the seal key", c.db.Keys.SealState())
-	if err == nil && kv != nil {
-		state, err = store.Decode[etcdkv.SealState](kv)
-	}
+	state, err := store.GetAs[etcdkv.SealState](ctx, c.db, "read the record of the seal key", c.db.Keys.SealState())
 	if err != nil {
 		return nil, err
 	}

@@ -162,6 +162,16 @@ func (s *Store) Get(ctx context.Context, doing, key string) (*mvccpb.KeyValue, e
 	return kvs[0], nil
 }
 
+// GetAs reads the value of a key; the zero value: there is none.
+func GetAs[T any](ctx context.Context, c *Store, doing, key string) (T, error) {
+	var none T
+	kv, err := c.Get(ctx, doing, key)
+	if err != nil || kv == nil {
+		return none, err
+	}
+	return Decode[T](kv)
+}
+
 // List calls fn with every pair under prefix, in order of keys, as of one
 // revision, unless that is compacted on the way. What is sealed stays sealed.
 func (s *Store) List(ctx context.Context, doing, prefix string, fn func(*mvccpb.KeyValue) error) error {
