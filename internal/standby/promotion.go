@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -195,7 +196,7 @@ func (s *Service) restore(ctx context.Context, f *etcdkv.Following, h *held, cur
 	k := s.cfg.Keys
 	then := &etcdkv.HoldThen{LostAt: req.LostAt, Reason: req.Reason, Planned: req.Planned, Last: map[string][]byte{}}
 	if h.state == etcdkv.HoldRestoring {
-		then.Last = h.Then.Last // of the one that was broken off: whom it followed is deleted
+		maps.Copy(then.Last, h.Then.Last) // of the one that was broken off: whom it followed is deleted
 	}
 	if req.AcceptAfter > 0 {
 		then.AcceptAfter = s.deps.Now().Add(req.AcceptAfter).UTC()
